@@ -1,0 +1,17 @@
+"""The library behind the notebooks. In reading order, each module importing only from those before it:
+
+environment  what must be installed, read from environment.yml
+data         MNIST, CIFAR-10 and their stand-ins; splits, subsets, augmentation
+layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
+models       every network, by name
+probes       measuring a net: errors, gradients, read-outs
+train        one training run: Recipe, Experiment, Run, train()
+checks       what is measured without training
+runs         the store of records, as tables
+experiments  which runs each claim needs, by profile
+stats        intervals and tests
+claims       the claims, their rules, their verdicts
+plots        the figures
+grid         getting many runs done
+report       notebooks executed and rendered
+"""

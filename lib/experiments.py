@@ -1,0 +1,383 @@
+"""Which runs each claim needs, at each profile: the experimental design, as data.
+
+`arms(claim, profile)` names the arms of a comparison; an arm that two claims share is one experiment, hence one run.
+Profiles differ in size alone, so that a claim has the same arms in each as far as its size allows.
+"""
+
+from dataclasses import asdict, dataclass, replace
+
+import pandas as pd
+
+from lib.train import MODERN, PAPER, TRAIN_VERSION, Experiment, Recipe
+
+PROFILES = ("smoke", "quick", "paper")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a profile makes its runs."""
+
+    n_train: int | None  # CIFAR-10 training images; None: all
+    n_eval: int | None  # images of each set that are evaluated
+    depths: tuple[int, ...]  # n of plain nets, ResNets and RecNets; the last is the one the main claims are judged at
+    variants: int  # n of the block variants
+    long: int  # epochs of the main comparison and of the paper's own nets
+    short: int  # epochs of the others
+    mnist: int  # epochs on MNIST, 10,000 images
+    width: int = 16
+    batch: int = 128
+    draws: int = 1  # subsets of MNIST
+    readings: tuple[str, ...] = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
+    unrolls: tuple[int, ...] = (1, 2, 4)  # steps of the paper's RNN beside its seven
+
+
+SIZES = {
+    "smoke": Size(128, 100, (1, 2), 1, 1, 1, 1, width=4, batch=64, readings=("P1",), unrolls=(1,)),
+    "quick": Size(10_000, 2_000, (1, 3), 1, 3, 3, 2, readings=("P1", "P2", "P4"), unrolls=(1,)),
+    "paper": Size(None, None, (1, 3, 7), 7, 30, 10, 10, draws=5),
+}
+
+# The closed list of readings of the paper's two nets: what differs from P1 in the net, and in the recipe.
+ADAM = {"optimizer": "adam", "learning_rate": 1e-3}
+READINGS = {
+    "P1": ({}, {}),
+    "P2": ({}, ADAM),
+    "P3": ({"dropout": 0.0}, {}),
+    "P4": ({"dropout": 0.0}, ADAM),
+    "P5": ({"activation": "relu"}, {}),
+    "P6": ({"wiring": "stack"}, {}),
+    "P7": ({"wiring": "rows", "padding": "valid"}, {}),
+    "P8": ({"wiring": "state"}, {}),
+}
+
+# Block variants of C5, by their names in the field (the paper's refs. 1 and 7).
+VARIANTS = {
+    "norm before, ReLU after": {},
+    "norm before, no ReLU": {"activate": False},
+    "norm after, ReLU after": {"norm_place": "after"},
+    "norm after, no ReLU": {"norm_place": "after", "activate": False},
+    "pre-activation": {"norm_place": "pre"},
+}
+
+# Norms of B1, and the start value of gamma.
+NORMS = {
+    "own norm": {},
+    "own statistics": {"norm": "per_step_stats"},
+    "shared norm": {"norm": "shared"},
+    "group norm": {"norm": "group"},
+    "own norm, gamma 0.1": {"gamma": 0.1},
+}
+
+# Untied nets of about the parameters of the tied one at n = 7 (173k), candidates for E of C11.
+EQUAL_PARAMETERS = {"n = 2": {"n": 2}, "n = 7, width 8": {"n": 7, "width": 8}, "n = 3, width 13": {"n": 3, "width": 13}}
+
+# Each arm's peak rate is chosen on validation from RATES; until it has been, both train at MODERN's.
+RATES = (0.05, 0.1, 0.2)
+
+# What a run measures of its net beside its errors: one rule by architecture, so that claims can share runs. The families
+# as such are measured in full; a variant (another norm, another block) in what its claim needs.
+FAMILY_PROBES = {
+    "plain": ("gradients",),
+    "resnet": ("gradients", "readouts", "updates", "drops"),
+    "recnet": ("activations", "statistics", "readouts", "updates", "drops", "mistakes"),
+}
+VARIANT_PROBES = {"plain": ("gradients",), "recnet": ("activations", "statistics")}
+MNIST_PROBES = {"mnist_cnn": ("shifts",), "softmax": ("shifts",), "mlp": ("shifts",)}
+
+
+class Design:
+    """The arms of every claim at one profile: a method a claim, each returning {label: Experiment}."""
+
+    def __init__(self, profile):
+        if profile not in SIZES:
+            raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
+        self.size = SIZES[profile]
+        self.full = profile == "paper"
+        self.deep = self.size.depths[-1]
+
+    # -- one experiment of each kind --------------------------------------------------------------------------------
+
+    def cifar(self, architecture, recipe=MODERN, epochs=None, final=True, **options):
+        """A CIFAR-10 experiment. At full scale it is either final (all 50,000 images, test read once) or exploratory
+        (45,000, validation only); the smaller profiles train on a subset and can afford to show both."""
+        size = self.size
+        if architecture in ("plain", "resnet", "recnet") and size.width != 16:
+            options.setdefault("width", size.width)
+        recipe = replace(recipe, epochs=epochs or size.short, batch=size.batch)
+        return Experiment(
+            architecture,
+            recipe,
+            options,
+            n_train=size.n_train,
+            n_eval=size.n_eval,
+            held_out=not (self.full and final),
+            test=final or not self.full,
+            probes=(VARIANT_PROBES if options.keys() - {"n", "width"} else FAMILY_PROBES).get(architecture, ()),
+        )
+
+    def mnist(self, architecture, draw=0, **options):
+        """An MNIST experiment on 10,000 images, as many as the paper took; so the validation images cost it nothing."""
+        size = self.size
+        recipe = Recipe(epochs=size.mnist, batch=size.batch, **ADAM)
+        if architecture in ("resnet", "recnet") and size.width != 16:
+            options["width"] = size.width
+        return Experiment(
+            architecture,
+            recipe,
+            options,
+            dataset="mnist",
+            n_train=min(size.n_train or 10_000, 10_000),
+            draw=draw,
+            n_eval=size.n_eval,
+            test=True,
+            probes=MNIST_PROBES.get(architecture, ()),
+        )
+
+    def reading(self, name, recurrent, final=False, **changes):
+        """One of the paper's two nets in one reading: the RecNet, or its depth-1 twin, which has no RNN."""
+        options, recipe = READINGS[name]
+        options = options | changes
+        if not recurrent:
+            options = {k: v for k, v in options.items() if k in ("dropout", "padding")}
+        architecture = "paper_recnet" if recurrent else "paper_resnet"
+        return self.cifar(architecture, replace(PAPER, **recipe), self.size.long, final=final, **options)
+
+    # -- the paper's claims -----------------------------------------------------------------------------------------
+
+    def C1(self):
+        arms = {f"conv stride, ReLU once, draw {d}": self.mnist("mnist_cnn", d) for d in range(self.size.draws)}
+        if self.full:
+            arms["pool stride, ReLU once"] = self.mnist("mnist_cnn", stride="pool")
+            arms["conv stride, ReLU each"] = self.mnist("mnist_cnn", relu="each")
+            arms["pool stride, ReLU each"] = self.mnist("mnist_cnn", stride="pool", relu="each")
+        return arms
+
+    def C2(self):
+        return {"ReLU": self.mnist("mnist_cnn"), "softplus": self.mnist("mnist_cnn", activation="softplus")}
+
+    def C3(self):
+        arms = {f"plain n = {n}": self.cifar("plain", n=n, final=False) for n in self.size.depths}
+        # without norm the rate must be found anew for each depth, on validation
+        rates = (0.01, 0.03, 0.1) if self.full else (0.03,)
+        for n in self.size.depths[: 2 if self.full else 1]:
+            for rate in rates:
+                arms[f"plain n = {n}, no norm, rate {rate}"] = self.cifar(
+                    "plain", replace(MODERN, learning_rate=rate), n=n, norm=None, final=False
+                )
+        return arms
+
+    def C4(self):
+        arms = {f"plain n = {n}": self.cifar("plain", n=n, final=False) for n in self.size.depths}
+        return arms | {f"residual n = {n}": self.cifar("resnet", n=n, final=False) for n in self.size.depths}
+
+    def C5(self):
+        depths = (3, self.size.variants) if self.full else (self.size.variants,)
+        return {
+            f"{name}, n = {n}": self.cifar("resnet", n=n, **variant)
+            for n in depths
+            for name, variant in VARIANTS.items()
+        }
+
+    def C6(self):
+        if not self.full:
+            return {}  # the cost is measured on a few steps (checks.cost); training it out takes hours
+        plain_data = replace(MODERN, augment=False)
+        nets = {"ResNet-18": ("resnet18", {}), "ResNet-20": ("resnet", {"n": 3})}
+        return {
+            f"{name}, {text}": self.cifar(net, recipe, **options)
+            for name, (net, options) in nets.items()
+            for text, recipe in (("augmented", MODERN), ("not augmented", plain_data))
+        }
+
+    def C7(self):
+        arms = {f"{name} depth-1": self.reading(name, recurrent=False) for name in self.size.readings}
+        return arms | {"P1 depth-1, final": self.reading("P1", recurrent=False, final=True)}
+
+    def C8(self):
+        arms = {f"{name} RecNet": self.reading(name, recurrent=True) for name in self.size.readings}
+        arms["P1 RecNet, final"] = self.reading("P1", recurrent=True, final=True)
+        for label, net in (("softmax regression", "softmax"), ("MLP", "mlp"), ("plain CNN", "mnist_cnn")):
+            if self.full or net == "mnist_cnn":
+                arms[label] = self.cifar(net, PAPER, self.size.long, final=False)
+        return arms
+
+    def C12(self):
+        nets = {"depth-1": ("paper_resnet", {}), f"n = {self.deep}": ("resnet", {"n": self.deep})}
+        return {
+            f"{name}, {recipe}": self.cifar(net, {"paper": PAPER, "modern": MODERN}[recipe], self.size.long, **options)
+            for name, (net, options) in nets.items()
+            for recipe in ("paper", "modern")
+        }
+
+    def C11(self):
+        arms = {
+            label: self.cifar(net, epochs=self.size.long, n=n)
+            for n in self.size.depths[1:]
+            for label, net in ((f"tied n = {n}", "recnet"), (f"untied n = {n}", "resnet"))
+        }
+        if not self.full:
+            return arms | {"equal parameters": self.cifar("resnet", epochs=self.size.long, n=max(1, self.deep - 1))}
+        return arms | {
+            f"equal parameters, {label}": self.cifar("resnet", epochs=self.size.long, **options)
+            for label, options in EQUAL_PARAMETERS.items()
+        }
+
+    def rates(self):
+        """The learning-rate choices behind C11, on validation, both arms from the same three values; and the choice
+        of E."""
+        if not self.full:
+            return {}
+        arms = {
+            f"{label}, rate {rate}": self.cifar(net, replace(MODERN, learning_rate=rate), n=self.deep, final=False)
+            for label, net in (("tied", "recnet"), ("untied", "resnet"))
+            for rate in RATES
+        }
+        return arms | {
+            f"equal parameters, {label}": self.cifar("resnet", final=False, **options)
+            for label, options in EQUAL_PARAMETERS.items()
+        }
+
+    def C13(self):
+        """Each conjecture on the paper's RecNet (P1) and on the true one (n = 3 or less, its base without dropout,
+        with ReLU)."""
+        n = self.size.depths[1]
+        arms = {"paper's": self.reading("P1", recurrent=True), "true": self.cifar("recnet", n=n, final=False)}
+        if "P3" in self.size.readings:
+            arms["paper's, no dropout"] = self.reading("P3", recurrent=True)
+            arms["paper's, ReLU"] = self.reading("P5", recurrent=True)
+        for steps in self.size.unrolls:
+            arms[f"paper's, {steps} step{'s' * (steps > 1)}"] = self.reading("P1", recurrent=True, steps=steps)
+        arms["true, dropout 0.5"] = self.cifar("recnet", n=n, dropout=0.5, final=False)
+        if self.full:
+            arms["true, tanh"] = self.cifar("recnet", n=n, activation="tanh", final=False)
+            arms["true, n = 7"] = self.cifar("recnet", n=7, final=False)
+        return arms
+
+    def C15(self):
+        arms = {
+            f"{kind}, {name}": self.reading(name, kind == "RecNet")
+            for name in self.size.readings
+            for kind in ("depth-1", "RecNet")
+        }
+        arms |= {f"{kind}, P1, final": self.reading("P1", kind == "RecNet", final=True) for kind in ("depth-1", "RecNet")}
+        for steps in self.size.unrolls:
+            arms[f"{steps} step{'s' * (steps > 1)}, final"] = self.reading("P1", True, final=True, steps=steps)
+        return arms | {"a correct depth-1 net, final": self.cifar("resnet", epochs=self.size.long, n=1)}
+
+    def C16(self):
+        walk = {"CNN": "mnist_cnn", "softmax regression": "softmax", "MLP": "mlp"}
+        return self.C4() | {f"MNIST {label}": self.mnist(net) for label, net in walk.items()}
+
+    def walk(self):
+        """The residual families on MNIST, where a reader repeats the whole walk in a minute."""
+        return {
+            "MNIST CNN": self.mnist("mnist_cnn"),
+            "MNIST ResNet": self.mnist("resnet", n=2),
+            "MNIST RecNet": self.mnist("recnet", n=2),
+        }
+
+    # -- beyond the paper -------------------------------------------------------------------------------------------
+
+    def B1(self):
+        return {label: self.cifar("recnet", n=self.deep, final=False, **norm) for label, norm in NORMS.items()}
+
+    def B2(self):
+        return {
+            "tied": self.cifar("recnet", n=self.deep, final=False),
+            "untied": self.cifar("resnet", n=self.deep, final=False),
+        }
+
+    def B5(self):
+        return {f"residual n = {n}": self.cifar("resnet", n=n, final=False) for n in self.size.depths}
+
+    def B6(self):
+        """From the paper's RecNet to the tied deep one, one change a bar, in this order."""
+        long = {"epochs": self.size.long}
+        momentum = replace(MODERN, augment=False)
+        return {
+            "the paper's RecNet": self.reading("P1", recurrent=True, final=True),
+            "wiring: residual stages": self.cifar("resnet", PAPER, **long, n=1, stem="paper"),
+            "stem: 3x3, no pooling": self.cifar("resnet", PAPER, **long, n=1),
+            "optimiser and schedule": self.cifar("resnet", momentum, **long, n=1),
+            "augmentation": self.cifar("resnet", **long, n=1),
+            f"depth: n = {self.deep}": self.cifar("resnet", **long, n=self.deep),
+            "tying": self.cifar("recnet", **long, n=self.deep),
+        }
+
+
+# Most wanted first: the order in which full-scale runs are made.
+CLAIMS = tuple("C7 C8 C15 rates C11 B1 C3 C4 C5 C1 C2 C16 walk C6 C12 C13 B2 B5 B6".split())
+FIVE_SEEDS = ("C1", "C7", "C8", "C11")  # at full scale; the others take three
+CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
+NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
+
+# The pages and what they ask for.
+PAGES = {
+    "01_data": ("C14",),
+    "02_cnn": ("C1", "C2", "C3", "C16"),
+    "03_resnet": ("C4", "C5", "C6", "walk"),
+    "04_recnet_paper": ("C7", "C8", "C9", "C15"),
+    "05_equivalence": ("C10",),
+    "06_recnet": ("C11", "B1", "walk"),
+    "07_beyond": ("B2", "C12", "C13", "B5", "B6"),
+    "08_cost": (),
+    "09_verdict": (),
+}
+
+
+def arms(claim, profile):
+    """{label: Experiment} of a claim at a profile; empty for a claim that needs no training. Raises ValueError on
+    unknown names."""
+    design = Design(profile)
+    if claim in CLAIMS:
+        return getattr(design, claim)()
+    if claim in CHECKS:
+        return {}
+    raise ValueError(f"unknown claim {claim!r}; choose one of {', '.join(NAMES)}")
+
+
+def seeds(claim, profile, label="", seed=0, count=1):
+    """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
+    choice that is only made on validation (one of the readings, a learning rate) takes one."""
+    if profile != "paper":
+        return range(seed, seed + count)
+    if claim == "rates" or (claim in ("C7", "C8", "C15") and "final" not in label):
+        return range(1)
+    return range(5 if claim in FIVE_SEEDS else 3)
+
+
+def wanted(claims, profile, seed=0, count=1):
+    """The distinct runs of several claims, in their order: [(experiment, seed), ...]."""
+    found = {}
+    for claim in claims:
+        for label, experiment in arms(claim, profile).items():
+            for s in seeds(claim, profile, label, seed, count):
+                found.setdefault(repr((experiment, s)), (experiment, s))
+    return list(found.values())
+
+
+def select(records, claim, profile, seed=0, count=1, standin=False):
+    """The records of a claim's arms as a tidy table: a row a run, with its `arm`, in the order of the arms; missing
+    runs have no row.
+
+    records: as `runs.read` gives them.
+    """
+    index = {
+        (_canonical(r["experiment"]), r["seed"]): r
+        for r in records
+        if r["kind"] == "train" and r["data"]["standin"] == standin and r["train_version"] == TRAIN_VERSION
+    }
+    rows = []
+    for label, experiment in arms(claim, profile).items():
+        for s in seeds(claim, profile, label, seed, count):
+            record = index.get((_canonical(asdict(experiment)), s))
+            if record is not None:
+                rows.append({"arm": label} | record)
+    return pd.DataFrame(rows, columns=None if rows else ["arm", "seed", "test_error", "val_error", "train_error"])
+
+
+def _canonical(experiment):
+    """An experiment as a hashable value, the same whether it went through JSON or not."""
+    import json
+
+    return json.dumps(experiment, sort_keys=True)

@@ -1,0 +1,154 @@
+"""Getting many runs done: a notebook asks for a claim's runs, gets those that exist, and the rest is trained."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from lib import data as datasets
+from lib import experiments, runs, train
+
+PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between epochs: something is being timed
+
+
+class Stopped(RuntimeError):
+    """The time given is up; what was under way has a checkpoint."""
+
+
+def get(claim, profile, seed=0, seeds=1):
+    """The runs of a claim as a tidy table, a row a run with its `arm` (see experiments.select); trains those that are
+    missing.
+
+    Where the environment variable RECNET_READ_ONLY is set nothing is trained, and missing runs have no row.
+    """
+    store = runs.store(profile)
+    wanted = experiments.wanted([claim], profile, seed, seeds)
+    standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
+    if not os.environ.get("RECNET_READ_ONLY"):
+        complete(wanted, store)
+    return experiments.select(runs.read(store), claim, profile, seed, seeds, standin)
+
+
+def check(name, profile):
+    """The record of a check at a profile: the finished one, or made now (see checks.CHECKS)."""
+    from lib import checks
+
+    return checks.check(name, profile, runs.store(profile))
+
+
+def run(row):
+    """The Run of a row of `get`'s table: its record and, where the weights were kept, its trained model."""
+    return train.Run(runs.store("paper" if (runs.RESULTS / row.key).exists() else "quick") / row.key)
+
+
+def missing(wanted, store):
+    """Those of [(experiment, seed), ...] that the store has no record of."""
+    return [
+        (e, s)
+        for e, s in wanted
+        if not (Path(store) / e.key(s, datasets.load(e.dataset).identity) / "record.json").exists()
+    ]
+
+
+def complete(wanted, store, until=None):
+    """Trains what is missing, one run after the other, with a line of progress an epoch on stderr.
+
+    until: time.monotonic() at which to stop, between epochs (raises Stopped).
+    """
+    todo = missing(wanted, store)
+    for i, (experiment, seed) in enumerate(todo):
+        try:
+            train.train(
+                experiment,
+                seed,
+                store,
+                on_epoch=_progress(f"[{i + 1} of {len(todo)}] {describe(experiment, seed)}", experiment, until),
+                callbacks=_tensorboard(experiment, seed),
+            )
+        except train.Busy as busy:
+            print(f"{busy}; waiting for it", file=sys.stderr)
+            while (experiment, seed) in missing([(experiment, seed)], store):
+                time.sleep(2)
+
+
+def describe(experiment, seed):
+    """A run in a few words: `recnet n=3 on cifar10, seed 0`."""
+    options = " ".join(f"{name}={value}" for name, value in experiment.options.items())
+    return f"{experiment.architecture} {options}".strip() + f" on {experiment.dataset}, seed {seed}"
+
+
+def _progress(label, experiment, until):
+    start = time.monotonic()
+    first = None
+
+    def on_epoch(done, curve):
+        nonlocal first
+        first = done - 1 if first is None else first  # a resumed run has done some epochs already
+        left = (time.monotonic() - start) / (done - first) * (experiment.recipe.epochs - done)
+        last = curve[-1]
+        shown = f"error {last['train_error'] if last['val_error'] is None else last['val_error']:.1f} %"
+        print(
+            f"{label}: epoch {done} of {experiment.recipe.epochs}, {shown}, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+        while PAUSE.exists():
+            time.sleep(1)
+        if until is not None and time.monotonic() > until and done < experiment.recipe.epochs:
+            raise Stopped(
+                f"stopped in time after epoch {done} of {describe(experiment, 0)}; the next start goes on from there"
+            )
+
+    return on_epoch
+
+
+def _tensorboard(experiment, seed):
+    """Keras' TensorBoard callback where the environment variable TENSORBOARD_DIR asks for it."""
+    folder = os.environ.get("TENSORBOARD_DIR")
+    if not folder:
+        return ()
+    import keras
+
+    return (
+        keras.callbacks.TensorBoard(
+            str(Path(folder) / describe(experiment, seed).replace(" ", "_")), write_graph=False
+        ),
+    )
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.grid", description="Run what a store lacks, most wanted first."
+    )
+    parser.add_argument("--profile", default="paper", choices=experiments.PROFILES)
+    parser.add_argument(
+        "--only", default=None, metavar="CLAIM", choices=experiments.NAMES, help=", ".join(experiments.NAMES)
+    )
+    parser.add_argument("--hours", type=float, default=None, help="stop after this many hours, between epochs")
+    args = parser.parse_args(argv)
+    until = None if args.hours is None else time.monotonic() + 3600 * args.hours
+    wanted = experiments.wanted([args.only] if args.only else experiments.CLAIMS, args.profile)
+    if args.profile == "paper" and any(datasets.load(e.dataset).standin for e, _ in wanted):
+        print(
+            "results/ takes runs on the real data only: set DATA_DIR, or connect once and run `make data`",
+            file=sys.stderr,
+        )
+        return 1
+    store = runs.store(args.profile)
+    print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
+    try:
+        for claim in [args.only] if args.only else experiments.CHECKS:
+            for name in experiments.CHECKS.get(claim, ()):
+                check(name, args.profile)
+        complete(wanted, store, until)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; finished epochs are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

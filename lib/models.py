@@ -1,0 +1,267 @@
+"""The networks, as data: `ARCHITECTURES` names them, `build` makes one, `count` and `flops` measure it.
+
+Every net takes raw images, uint8 (batch, height, width, channels), scales them itself, and returns logits, float32
+(batch, classes). Depth counts as in He et al. (2015): n blocks a stage, three stages, 6n + 2 weight layers.
+"""
+
+from functools import partial
+
+import keras
+from keras import layers, ops
+
+from lib.data import MEAN_STD
+from lib.layers import ConvBlock, ResidualBlock, Stage, make_norm
+
+
+def scaling(channels):
+    """uint8 images to zero mean and unit variance a channel, by the training set's constants; float, same shape."""
+    mean, std = MEAN_STD["mnist" if channels == 1 else "cifar10"]
+    return layers.Rescaling(
+        [1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)], name="scale"
+    )
+
+
+def head(classes):
+    # float32 whatever the compute dtype: bfloat16 logits lose the small differences that training lives on
+    return layers.Dense(classes, name="logits", dtype="float32")
+
+
+# kernel and stride of the first convolution, and the max-pool behind it (size, stride 2)
+STEMS = {"cifar": (3, 1, None), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
+
+
+class ResidualNet(keras.Model):
+    """Stem, stages, global average pooling, logits: plain nets, ResNets and RecNets of any depth and width.
+
+    shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
+    width: channels of the first stage, doubled from stage to stage. tied: each stage's repeated blocks share their
+    weights. norm, gamma: as in `make_norm`. stem: a name in STEMS. block: further arguments of ResidualBlock
+    (shortcut, activate, norm_place, activation). dropout: rate before the logits.
+    """
+
+    def __init__(
+        self,
+        shape,
+        depths,
+        width=16,
+        tied=False,
+        norm="per_step",
+        gamma=1.0,
+        stem="cifar",
+        dropout=0.0,
+        classes=10,
+        name=None,
+        **block,
+    ):
+        super().__init__(name=name)
+        if min(depths) < 1:
+            raise ValueError(f"depths must be at least 1 block a stage, not {tuple(depths)}")
+        if stem not in STEMS:
+            raise ValueError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
+        pre = block.get("norm_place") == "pre"
+        activation = block.get("activation", "relu")
+        kernel, stride, pool = STEMS[stem]
+        self.scale = scaling(shape[-1])
+        self.stem = ConvBlock(width, kernel, stride, norm, activation=activation, name="stem")
+        self.pool = layers.MaxPooling2D(pool, 2, "same", name="pool") if pool else None
+        self.stages = []
+        for s, depth in enumerate(depths):
+            make = partial(ResidualBlock, width << s, norm=norm, gamma=gamma, **block)
+            transition = make(stride=2, project=True, name=f"stage{s + 1}_transition") if s else None
+            self.stages.append(Stage(make, depth - bool(s), tied, transition, name=f"stage{s + 1}"))
+        # a pre-activation net ends in a bare sum, which wants its norm and activation before the read-out
+        self.last_norm = make_norm(norm if pre else None, name="last_norm")
+        self.last_activation = layers.Activation(activation if pre else None, name="last_activation")
+        self.average = layers.GlobalAveragePooling2D(name="average")
+        self.dropout = layers.Dropout(dropout, name="dropout")
+        self.logits = head(classes)
+        self(keras.Input(shape, dtype="uint8"))
+
+    def build(self, input_shape):
+        """Nothing to do: the symbolic call at the end of `__init__` builds every layer."""
+
+    def states(self, x, training=False, steps=None, drop=None):
+        """Yields (name, state) after the stem, each transition and each step, state (batch, height, width, channels).
+
+        steps: number of steps of the *last* stage (default: its depth). drop: (stage, step) from 0, a step to leave
+        out.
+        """
+        state = self.stem(self.scale(x), training=training)
+        state = state if self.pool is None else self.pool(state)
+        for s, stage in enumerate(self.stages):
+            last = stage is self.stages[-1]
+            left_out = drop[1] if drop and drop[0] == s else None
+            for t, new in enumerate(stage.states(state, training, steps if last else None, left_out)):
+                yield f"stage{s + 1}_step{t}", new
+            state = new
+
+    def read_out(self, x, training=False):
+        """The logits of a last-stage state x (batch, height, width, channels)."""
+        x = self.last_activation(self.last_norm(x, training=training))
+        return self.logits(self.dropout(self.average(x), training=training))
+
+    def call(self, x, training=False, steps=None, drop=None):
+        *_, (_, x) = self.states(x, training, steps, drop)
+        return self.read_out(x, training)
+
+    def readouts(self, x, training=False, steps=None):
+        """Logits after every step of the last stage, the transition first: (steps + 1, batch, classes)."""
+        last = f"stage{len(self.stages)}"
+        return ops.stack(
+            [self.read_out(y, training) for name, y in self.states(x, training, steps) if name.startswith(last)]
+        )
+
+
+def he_net(shape, n=3, **options):
+    """A net of He et al.'s CIFAR family: three stages of n blocks, 6n + 2 weight layers. `recnet` and `resnet` are
+    this."""
+    return ResidualNet(shape, (n, n, n), **options)
+
+
+def resnet18(shape, **options):
+    """The 18-layer ResNet of He et al. (2015), table 1: four stages of two blocks, 64 to 512 channels."""
+    return ResidualNet(shape, (2, 2, 2, 2), **{"width": 64} | options)
+
+
+def sequential(shape, name, *stack, classes=10):
+    """Scaling, the given layers, logits."""
+    return keras.Sequential([keras.Input(shape, dtype="uint8"), scaling(shape[-1]), *stack, head(classes)], name=name)
+
+
+def softmax_regression(shape):
+    return sequential(shape, "softmax", layers.Flatten())
+
+
+def mlp(shape, units=512, depth=2):
+    """Fully connected, `depth` hidden layers of `units` ReLUs."""
+    return sequential(
+        shape, "mlp", layers.Flatten(), *(layers.Dense(units, "relu", name=f"dense{i + 1}") for i in range(depth))
+    )
+
+
+def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20, width=1):
+    """The paper's section 3.1.1: 5x5 convolution, pool, 5x5 convolution, pool, activation, fully connected, softmax.
+
+    stride: the text's "stride of 2" is of the first convolution ("conv") or of the pooling ("pool").
+    relu: "once", at the end as written, or "each", after both convolutions. activation: "relu" or "softplus".
+    """
+    if stride not in ("conv", "pool") or relu not in ("once", "each"):
+        raise ValueError(f"stride is 'conv' or 'pool', relu 'once' or 'each'; not {stride!r}, {relu!r}")
+    each = activation if relu == "each" else None
+    return sequential(
+        shape,
+        "mnist_cnn",
+        layers.Conv2D(filters, 5, 2 if stride == "conv" else 1, "same", activation=each, name="conv1"),
+        layers.MaxPooling2D(2, name="pool1"),
+        layers.Conv2D(filters, 5, padding="same", activation=each, name="conv2"),
+        layers.MaxPooling2D(2, name="pool2"),
+        layers.Activation(activation, name="activation"),
+        layers.Flatten(),
+    )
+
+
+def paper_net(shape, wiring="none", steps=7, units=128, activation="tanh", dropout=0.5, padding="same", filters=20):
+    """The paper's own two nets (section 5, figure 7), in every reading of the closed list of claims.
+
+    wiring: how the flattened vector meets the RNN. "none": no RNN, the depth-1 ResNet. "repeat": the vector repeated
+    `steps` times. "stack": that, through `steps` stacked RNN layers. "rows": the rows of the map are the steps.
+    "state": the vector is the initial state, the input is empty, so units = its length. padding: of the stem; "valid"
+    leaves a 7x7 map, kept whole for "rows".
+    """
+    wirings = ("none", "repeat", "stack", "rows", "state")
+    if wiring not in wirings:
+        raise ValueError(f"unknown wiring {wiring!r}; choose one of {', '.join(wirings)}")
+
+    def rnn(units=units, **kwargs):
+        return layers.SimpleRNN(units, activation=activation, unroll=True, **kwargs)
+
+    x = inputs = keras.Input(shape, dtype="uint8")
+    x = ConvBlock(filters, kernel=5, stride=2, padding=padding, name="stem")(scaling(shape[-1])(x))
+    x = layers.MaxPooling2D(2, name="pool1")(x)
+    x = ResidualBlock(filters, name="block")(x)
+    if padding == "same":
+        x = layers.MaxPooling2D(2, name="pool2")(x)
+    if wiring == "rows":
+        x = rnn(name="rnn")(layers.Reshape((x.shape[1], x.shape[2] * filters))(x))
+    else:
+        x = layers.Flatten()(x)
+    if wiring in ("repeat", "stack"):
+        x = layers.RepeatVector(steps)(x)
+        for i in range(steps - 1 if wiring == "stack" else 0):
+            x = rnn(return_sequences=True, name=f"rnn{i + 1}")(x)
+        x = rnn(name="rnn")(x)
+    elif wiring == "state":
+        x = rnn(x.shape[-1], name="rnn")(ops.zeros_like(layers.RepeatVector(steps)(x[:, :1])), initial_state=x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(inputs, head(10)(x), name="paper_net")
+
+
+ARCHITECTURES = {
+    "softmax": softmax_regression,
+    "mlp": mlp,
+    "mnist_cnn": mnist_cnn,
+    "plain": partial(he_net, shortcut=False),
+    "resnet": he_net,
+    "recnet": partial(he_net, tied=True),
+    "resnet18": resnet18,
+    "paper_resnet": paper_net,
+    "paper_recnet": partial(paper_net, wiring="repeat"),
+}
+
+
+def build(architecture, shape, **options):
+    """The named net for images of `shape` (height, width, channels). Raises ValueError on an unknown name or option."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[architecture](tuple(shape), **options)
+    except TypeError as error:
+        raise ValueError(f"{architecture} does not take these options: {options} ({error})") from error
+
+
+def count(model):
+    """(trainable weights, running statistics) of a net, as exact integers; random-number states are not counted."""
+    statistics = [v for v in model.non_trainable_variables if "float" in str(v.dtype)]
+    return tuple(
+        int(sum(v.size if hasattr(v, "size") else ops.size(v) for v in vs))
+        for vs in (model.trainable_variables, statistics)
+    )
+
+
+def sublayers(model, kind):
+    """All layers of the given class (or classes) inside a model, each once, in the order of the forward pass."""
+    return [layer for layer in dict.fromkeys(model._flatten_layers()) if isinstance(layer, kind)]
+
+
+def flops(model, shape):
+    """Forward floating-point operations for one image: two a multiply-add, of convolutions, dense and recurrent layers.
+
+    Norms, activations and pooling are left out, as is usual; in these nets they are below 2 %. The layers are watched
+    while one image passes, so a layer that is applied seven times counts seven times.
+    """
+    total = 0
+
+    def watch(layer):
+        call = layer.call
+
+        def watched(x, *args, **kwargs):
+            nonlocal total
+            y = call(x, *args, **kwargs)
+            if isinstance(layer, layers.SimpleRNN):
+                cell = layer.cell
+                total += 2 * x.shape[1] * (cell.kernel.shape[0] + cell.units) * cell.units
+            else:  # every output value of a convolution or a dense layer sums as many products as its kernel has rows
+                positions = ops.size(y) // y.shape[-1]
+                total += 2 * int(positions) * int(ops.size(layer.kernel))
+            return y
+
+        layer.call = watched
+        return layer, call
+
+    watched = [watch(layer) for layer in sublayers(model, (layers.Conv2D, layers.Dense, layers.SimpleRNN))]
+    try:
+        model(ops.zeros((1, *shape), "uint8"))
+    finally:
+        for layer, call in watched:
+            layer.call = call
+    return total

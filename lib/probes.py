@@ -1,0 +1,230 @@
+"""Measuring a net: predictions and errors, and the probes a run may ask for: gradients, activations, read-outs,
+dropped steps, statistics, shifts, mistakes.
+
+A probe leaves the net as it found it, so a run with probes and one without give the same curve. Held-out images are
+the validation images where the experiment has them, else the test images (at the end only).
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from lib import data as datasets
+from lib import models
+from lib.layers import BatchNorm
+
+EVALUATION_BATCH = 500
+PROBE_BATCH = 128  # images a gradient or an activation norm is taken over
+REESTIMATION = 2000  # training images that running statistics are estimated anew from
+DROP_IMAGES = 1000  # held-out images each dropped step is judged on
+
+
+@dataclass(frozen=True)
+class Probe:
+    when: tuple[str, ...]  # "start" (before training), "epoch1" (after the first epoch), "end"
+    measure: Callable  # (model, (x_train, y_train), (x_held_out, y_held_out)) -> JSON
+
+
+def predict(model, x):
+    """Logits (N, classes) of x (N, H, W, C) uint8, in inference mode; every batch has one shape, so nothing is traced
+    twice."""
+    out = []
+    for start in range(0, len(x), EVALUATION_BATCH):
+        batch = x[start : start + EVALUATION_BATCH]
+        padding = [(0, EVALUATION_BATCH - len(batch))] + [(0, 0)] * (x.ndim - 1)
+        out.append(np.asarray(model.predict_on_batch(np.pad(batch, padding)))[: len(batch)])
+    return np.concatenate(out)
+
+
+def error(model, x, y):
+    """Misclassified images in %, in inference mode."""
+    return float(100 * np.mean(predict(model, x).argmax(-1) != y))
+
+
+def gradients(function, variables):
+    """d function() / d variables as a list of arrays; function takes nothing and returns a scalar. TensorFlow and
+    JAX."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = function()
+        return [ops.convert_to_numpy(g) for g in tape.gradient(loss, [v.value for v in variables])]
+    import jax
+
+    def stateless(values):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function()
+
+    return [ops.convert_to_numpy(g) for g in jax.grad(stateless)([v.value for v in variables])]
+
+
+@contextlib.contextmanager
+def untouched(model):
+    """Whatever happens to the model's variables inside is undone at the end."""
+    before = [np.asarray(v) for v in model.variables]
+    momenta = {norm: norm.momentum for norm in models.sublayers(model, BatchNorm)}
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+
+
+def reestimate(model, x, **call):
+    """Sets the running statistics to the plain average over batches of x (N, H, W, C), as the net stands now.
+
+    call: passed on to the model (`steps=...`). Changes the model; wrap it in `untouched` to undo that.
+    """
+    for i, batch in enumerate(np.array_split(x, max(1, len(x) // 250))):
+        for norm in models.sublayers(model, BatchNorm):
+            norm.momentum = i / (i + 1)
+        model(batch, training=True, **call)
+
+
+def _errors(function, x, y):
+    """Error in % of each row of logits that function(images) returns, (rows, batch, classes), over all of x."""
+    wrong = 0
+    for start in range(0, len(x), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        wrong = wrong + (ops.convert_to_numpy(function(x[part])).argmax(-1) != y[part]).sum(-1)
+    return [float(e) for e in np.atleast_1d(100 * wrong / len(x))]
+
+
+def gradient_norms(model, train, held):
+    """Norm of the loss gradient for each 3x3 convolution's kernel, from the first layer to the last, on one training
+    batch."""
+    x, y = (part[:PROBE_BATCH] for part in train)
+    kernels = [v for v in model.trainable_variables if v.name == "kernel" and "/conv" in v.path]
+
+    def loss():
+        return ops.mean(keras.losses.sparse_categorical_crossentropy(y, model(x, training=True), from_logits=True))
+
+    with untouched(model):
+        norms = [float(np.linalg.norm(g)) for g in gradients(loss, kernels)]
+    return {"layers": norms, "ratio": norms[0] / norms[-1] if norms[-1] else None}
+
+
+def activation_norms(model, train, held):
+    """Root mean square of the state after each step, in training mode, on one training batch; by step name."""
+    with untouched(model):
+        states = [
+            (name, ops.convert_to_numpy(ops.cast(x, "float32")))
+            for name, x in model.states(train[0][:PROBE_BATCH], training=True)
+        ]
+    return {name: float(np.sqrt(np.mean(x**2))) for name, x in states}
+
+
+def statistics(model, train, held):
+    """Held-out error with running statistics, with each batch's own, and with statistics re-estimated from training
+    images."""
+    result = {"running": error(model, *held)}
+    with untouched(model):
+        (result["batch"],) = _errors(lambda x: model(x, training=True)[None], *held)
+    with untouched(model):
+        reestimate(model, train[0][:REESTIMATION])
+        result["reestimated"] = error(model, *held)
+    return result
+
+
+def readouts(model, train, held):
+    """Held-out error read out by the trained head after every step of the last stage; for a tied stage also past the
+    trained number of steps (one more, and twice as many), with statistics re-estimated for that number."""
+    depth = model.stages[-1].depth
+    result = {"trained": _errors(lambda x: model.readouts(x), *held), "beyond": {}}
+    if depth and len(set(map(id, model.stages[-1].blocks))) == 1:
+        for steps in sorted({depth + 1, 2 * depth}):
+            with untouched(model):
+                reestimate(model, train[0][:REESTIMATION], steps=steps)
+                result["beyond"][str(steps)] = _errors(lambda x, steps=steps: model(x, steps=steps)[None], *held)[0]
+    return result
+
+
+def updates(model, train, held):
+    """For each step, by name: norm of its update over the norm of the state it changes, and (TensorFlow only, else
+    null) the cosine between the update and the loss gradient with respect to that state; means over one held-out
+    batch."""
+    x, y = (part[:PROBE_BATCH] for part in held)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(model.trainable_variables[0].value)
+            names, states = zip(*model.states(x), strict=True)
+            loss = ops.mean(
+                keras.losses.sparse_categorical_crossentropy(y, model.read_out(states[-1]), from_logits=True)
+            )
+        slopes = tape.gradient(loss, states)
+    else:
+        names, states = zip(*model.states(x), strict=True)
+        slopes = [None] * len(states)
+    states, slopes = ([None if s is None else _rows(s) for s in many] for many in (states, slopes))
+    result = {}
+    for t in range(1, len(states)):
+        if names[t].endswith("step0"):  # a transition changes the shape: there is no update to speak of
+            continue
+        update, size = states[t] - states[t - 1], np.linalg.norm(states[t - 1], axis=1)
+        cosine = None
+        if slopes[t - 1] is not None:
+            lengths = np.linalg.norm(update, axis=1) * np.linalg.norm(slopes[t - 1], axis=1)
+            cosine = float(np.mean((update * slopes[t - 1]).sum(1) / np.maximum(lengths, 1e-12)))
+        result[names[t]] = {
+            "size": float(np.mean(np.linalg.norm(update, axis=1) / np.maximum(size, 1e-12))),
+            "cosine": cosine,
+        }
+    return result
+
+
+def _rows(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32")).reshape(len(x), -1)
+
+
+def dropped_steps(model, train, held):
+    """Held-out error with one repeated step left out, by step name, and with none ("none")."""
+    x, y = (part[:DROP_IMAGES] for part in held)
+    result = {"none": _errors(lambda x: model(x)[None], x, y)[0]}
+    for s, stage in enumerate(model.stages):
+        for t in range(stage.depth):
+            result[f"stage{s + 1}_step{t + 1}"] = _errors(lambda x, drop=(s, t): model(x, drop=drop)[None], x, y)[0]
+    return result
+
+
+def shifts(model, train, held):
+    """Held-out error on images shifted by 0 to 6 pixels, the mean over the four directions."""
+    x, y = held
+    moves = [(0, 1), (0, -1), (1, 0), (-1, 0)]
+    return [
+        float(np.mean([error(model, datasets.shift(x, d * dy, d * dx), y) for dy, dx in (moves if d else moves[:1])]))
+        for d in range(7)
+    ]
+
+
+def mistakes(model, train, held):
+    """The sixteen held-out images that the net gets wrong with the most confidence: index, label, prediction,
+    confidence."""
+    x, y = held
+    scores = ops.convert_to_numpy(ops.softmax(predict(model, x)))
+    guess, confidence = scores.argmax(-1), scores.max(-1)
+    wrong = np.flatnonzero(guess != y)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:16]
+    return [
+        {"index": int(i), "label": int(y[i]), "guess": int(guess[i]), "confidence": float(confidence[i])} for i in worst
+    ]
+
+
+PROBES = {
+    "gradients": Probe(("start", "epoch1"), gradient_norms),
+    "activations": Probe(("start", "end"), activation_norms),
+    "statistics": Probe(("end",), statistics),
+    "readouts": Probe(("end",), readouts),
+    "updates": Probe(("end",), updates),
+    "drops": Probe(("end",), dropped_steps),
+    "shifts": Probe(("end",), shifts),
+    "mistakes": Probe(("end",), mistakes),
+}

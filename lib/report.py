@@ -1,0 +1,402 @@
+"""The report: notebooks executed where anything that they depend on changed, then rendered by lib.site.
+
+    python -m lib.report [--profile quick] [--seeds 1] [--seed 0] [--nb 04]    into build/report/
+    python -m lib.report --publish                                             from results/ alone into report/
+
+Exit codes: 0 done; 1 a notebook or run failed (one line: which, where, why, the log); 2 bad arguments; 130 interrupted.
+Every notebook runs in a kernel of its own; this process imports neither Keras nor TensorFlow.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from lib import data, experiments, runs, site, train
+
+VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
+
+# For the forecast, in seconds: what a page and a run take beside training, and an image's share in a step's overhead.
+PAGE, RUN, IMAGE = 12, 4, 1e-4
+NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that have it, where training is twice as fast
+
+
+class Failed(RuntimeError):
+    """A notebook that did not run to its end; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to execute, from where, whereto and with which parameters."""
+
+    profile: str
+    seed: int
+    seeds: int
+    identities: dict  # of the data sets, by name
+    standin: bool
+    store: Path  # of the records that the notebooks read and add to
+    executed: Path  # folder of the executed notebooks
+    site: Path  # folder of the HTML files
+    publish: bool = False  # train nothing
+    notebooks: Path = runs.ROOT / "notebooks"
+    results: Path = runs.RESULTS  # the recorded runs, which every page may show beside its own
+    pages: dict = field(default_factory=lambda: experiments.PAGES)  # {page: claims whose runs it asks for}
+
+    @cached_property
+    def code(self):
+        """Hash of the library and its templates, as they are when first asked for."""
+        digest = hashlib.sha256()
+        for path in sorted(Path(__file__).parent.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def parameters(self):
+        return {"profile": self.profile, "seed": self.seed, "seeds": self.seeds}
+
+    def records(self, page=None):
+        """The records that a page reads: those of its claims, this profile's and the recorded ones; all of them for a
+        page that names no claim, and without a page."""
+        claims, found = self.pages.get(page, ()), {}
+        official = {name: spec.identity for name, spec in data.SPECS.items()}
+        for store, profile, identities in (
+            (self.results, "paper", official),
+            (self.store, self.profile, self.identities),
+        ):
+            keys = {
+                e.key(s, identities[e.dataset]) for e, s in experiments.wanted(claims, profile, self.seed, self.seeds)
+            }
+            checks = {name for claim in claims for name in experiments.CHECKS.get(claim, ())}
+            for record in runs.read(store):
+                if not claims or record["key"] in keys or record.get("name") in checks:
+                    found[record["key"]] = record
+        return [found[key] for key in sorted(found)]
+
+    def source(self, page):
+        return (self.notebooks / f"{page}.ipynb").read_text(encoding="utf-8")
+
+    def key(self, page, source):
+        """A hash of all that decides what a page of this source shows."""
+        bench = self.results / "bench.json"
+        parts = [
+            self.code,
+            source,
+            self.parameters,
+            self.identities,
+            self.publish,
+            self.records(page),
+            bench.read_text() if bench.exists() and not self.pages[page] else None,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def done(self, page):
+        """Whether the page was executed and nothing that decides it has changed since."""
+        return site.made(self.executed / f"{page}.ipynb").get("key") == self.key(page, self.source(page))
+
+
+# --- executing ---
+
+
+class Terminal:
+    """One line a page on stdout and, while a page is under way, its kernel's lines of progress on stderr."""
+
+    def __init__(self):
+        self.label, self.whole, self.rest = "", True, ""
+
+    def start(self, label):
+        self.label, self.whole = label, False
+        print(f"{label} ...", end=" ", flush=True)
+
+    def end(self, text):
+        print(f"{self.label} ... {text}" if self.whole else text, flush=True)
+        self.whole = True
+
+    def write(self, text):
+        """Takes what a kernel writes on stderr, as it comes; all but progress (TensorFlow's notes, warnings) is left
+        to the executed notebook."""
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            if re.match(r"\[\d+ of \d+\] ", line) or line.endswith("; waiting for it"):
+                self.break_line()
+                print(f"  {line}", file=sys.stderr, flush=True)
+
+    def flush(self):
+        """Nothing is held back but lines that are not complete."""
+
+    def break_line(self):
+        if not self.whole:
+            print(flush=True)
+        self.whole = True
+
+
+def execute(job, page, terminal):
+    """Executes a page's notebook into `job.executed`, whole or not at all; returns the seconds it took.
+
+    Raises Failed where a cell fails; what was executed until then stays beside, as `<page>.failed.ipynb`.
+    """
+    import nbformat
+    import papermill
+    from traitlets.config import Config
+
+    job.executed.mkdir(parents=True, exist_ok=True)
+    part, failed = (job.executed / f"{page}.{state}.ipynb" for state in ("part", "failed"))
+    failed.unlink(missing_ok=True)
+    start, source = time.monotonic(), job.source(page)
+    try:
+        notebook = papermill.execute_notebook(
+            nbformat.reads(source, 4),
+            part,
+            job.parameters,
+            kernel_name="python3",
+            cwd=job.notebooks,
+            progress_bar=False,
+            stderr_file=terminal,
+            iopub_timeout=60,  # a stall of the default 4 s, as a busy machine has them, would end the run
+            coalesce_streams=True,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # without it every kernel warns
+        )
+    except Exception as error:  # a failed cell, a dead kernel, a full disk
+        if not part.exists():
+            raise
+        part.replace(failed)
+        raise Failed(_failure(page, failed, error)) from None
+    seconds = time.monotonic() - start
+    notebook.metadata["report"] = {
+        "key": job.key(page, source),
+        "profile": job.profile,
+        "standin": job.standin,
+        "provenance": provenance(job, job.records(page))
+        | {"Executed": f"{datetime.now():%Y-%m-%d}, in {seconds:.0f} s, on {processor()}"},
+    }
+    train.write(job.executed / f"{page}.ipynb", lambda file: file.write(nbformat.writes(notebook).encode()))
+    part.unlink()
+    return seconds
+
+
+def _failure(page, log, error):
+    """One line: which notebook and cell, its first line, the error, and where the executed notebook lies."""
+    try:
+        cells = json.loads(log.read_bytes())["cells"]
+    except ValueError:  # cut off, on a full disk
+        cells = []
+    started = [cell for cell in cells if cell["metadata"].get("papermill", {}).get("start_time")]
+    where = ""
+    if started:  # the last one failed; one of those before it is papermill's own, with the parameters
+        line = "".join(started[-1]["source"]).strip().partition("\n")[0]
+        where = f" in cell {len(started) - 1} ({line})"
+    what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
+    return f"{page} failed{where}: {' '.join(what.split())[:300]} [executed so far: {os.path.relpath(log)}]"
+
+
+def processor():
+    return f"{train.cpu_info('model name') or platform.processor() or 'an unnamed processor'}, {os.cpu_count()} cores"
+
+
+def provenance(job, records):
+    """How a page was made, {what: text}: parameters, data, runs, software, commit."""
+    versions = [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
+    foot = {
+        "Parameters": ", ".join(f"{name} {value}" for name, value in job.parameters.items()),
+        "Data": "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10",
+        "Software": ", ".join(versions),
+        "Commit": train.commit(),
+    }
+    machines = [record["machine"] for record in records]
+
+    def each(form):
+        return ", ".join(sorted({form.format(**machine) for machine in machines}))
+
+    if machines:
+        foot["Runs"] = f"{len(records)}, {sum(m['seconds'] for m in machines) / 60:.0f} minutes in all"
+        foot["Run on"] = each("{device} ({cpu}, {threads} threads) in {precision}")
+        foot["Run at"] = f"{each('{date}')}, commit {each('{commit}')}"
+    return foot
+
+
+def forecast(job, selected):
+    """Says how much there is to do, and about how long it will take."""
+    stale = [page for page in selected if not job.done(page)]
+    if not stale:
+        return "nothing has changed"
+    claims = [claim for page in stale for claim in job.pages[page]]
+    wanted = [] if job.publish else experiments.wanted(claims, job.profile, job.seed, job.seeds)
+    missing = [e for e, s in wanted if not (job.store / e.key(s, job.identities[e.dataset]) / "record.json").exists()]
+    seconds = PAGE * len(stale) + RUN * len(missing)
+    seconds += pace(job) * sum(_work(_flops(e), e.n_train or 50_000, e.recipe.epochs) for e in missing)
+    text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
+    text += f"{seconds / 3600:.0f} hours" if seconds > 7200 else f"{max(1, seconds / 60):.0f} minutes"
+    text += " (a repeat takes seconds)"
+    if missing and not NATIVE_BFLOAT16 & set(train.cpu_info("flags").split()):
+        text += "\nwithout a GPU this takes about twice as long as elsewhere: the processor has no native bfloat16"
+    return text
+
+
+def _flops(experiment):
+    """Forward FLOPs an image, roughly: 6n convolutions of width 16 on 32 x 32 pixels, or what costs the same."""
+    n, width = experiment.options.get("n"), experiment.options.get("width", 16)
+    return 28e6 * n * (width / 16) ** 2 if n else {"resnet18": 1.1e9}.get(experiment.architecture, 2e6)
+
+
+def _work(flops, images, epochs):
+    """Seconds of training on a machine of 100 GFLOP/s; a backward pass costs two forward passes."""
+    return images * epochs * (3 * flops / 1e11 + IMAGE)
+
+
+def pace(job):
+    """Seconds that a second of `_work` takes here: after the runs in the store, else after a matrix product."""
+    past = [record for record in runs.read(job.store) if record["kind"] == "train"]
+    if past:
+        work = sum(_work(r["flops"], r["n_train"], r["experiment"]["recipe"]["epochs"]) for r in past)
+        return sum(r["machine"]["seconds"] for r in past) / work
+    a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
+    while time.process_time() - start < 0.3:
+        a @ a
+        flops += 2 * len(a) ** 3
+    speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
+    return 1e11 / speed * (1 if NATIVE_BFLOAT16 & set(train.cpu_info("flags").split()) else 2)
+
+
+# --- all pages ---
+
+
+def make(job, selected):
+    """Executes those of the selected pages that changed, renders the site, and says how it went. Raises Failed."""
+    start, terminal, took = time.monotonic(), Terminal(), {}
+    print(forecast(job, selected), flush=True)
+    try:
+        for i, page in enumerate(selected, 1):
+            terminal.start(f"[{i} of {len(selected)}] {page}")
+            took[page] = "unchanged" if job.done(page) else f"{execute(job, page, terminal):.0f} s"
+            terminal.end(took[page])
+    except Failed:
+        terminal.end("failed")
+        render(job)  # what was finished before
+        raise
+    finally:
+        terminal.break_line()
+    index = render(job)
+    print(" · ".join(f"{page} {text}" for page, text in took.items()))
+    print(f"{os.path.relpath(index)} is ready, after {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+
+
+def render(job):
+    """Brings the site up to date with the executed notebooks; returns the path of its front page."""
+    folders = site.Site(tuple(job.pages), job.notebooks, job.executed, job.site)
+    records = job.records()
+    return site.build(folders, [job.code, job.parameters, job.standin, records], lambda: front(job, records))
+
+
+def front(job, records):
+    """What the front page shows beside the pages' questions: the verdicts, and how they came about."""
+    from lib import claims
+
+    recorded = runs.read(job.results)
+    table = claims.table(recorded, runs.read(job.store), job.profile, job.seed, job.seeds, job.standin)
+    page = {claim: page for page, asked in reversed(job.pages.items()) for claim in asked}
+    return {
+        "halves": claims.title(claims.judge("paper", recorded)),
+        "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
+        "profile": job.profile,
+        "standin": job.standin,
+        "provenance": provenance(job, records),
+    }
+
+
+@contextmanager
+def exported(job):
+    """The environment that the kernels inherit."""
+    before = dict(os.environ)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(runs.ROOT), before.get("PYTHONPATH"))))
+    os.environ["RECNET_BUILD"] = str(runs.BUILD)
+    if folder := before.get("DATA_DIR"):
+        os.environ["DATA_DIR"] = str(Path(folder).resolve())  # they run in another folder
+    if job.standin:
+        os.environ["RECNET_STANDIN"] = "1"  # so that no kernel looks for the real data again
+    if job.publish:
+        os.environ["RECNET_READ_ONLY"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def arguments(argv, pages):
+    """The command line, checked. Exits with code 2 on what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m lib.report", description="Run the notebooks, render the site.")
+    parser.add_argument("--profile", choices=experiments.PROFILES, help="size of the runs (default: quick)")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--nb", metavar="NN", help="one notebook alone: 04, or 04_recnet_paper")
+    parser.add_argument("--publish", action="store_true", help="render report/ from results/, training nothing")
+    args = parser.parse_args(argv)
+    args.selected = [page for page in pages if args.nb in (None, page, page[:2])]
+    if not args.selected:
+        parser.error(f"no notebook is called {args.nb!r}: choose from {', '.join(pages)}")
+    if args.seeds < 1 or args.seed < 0:
+        parser.error("--seeds must be at least 1, and --seed at least 0")
+    if args.publish and args.profile not in (None, "paper"):
+        parser.error("--publish shows the recorded runs, those of profile paper: leave --profile out")
+    args.profile = args.profile or ("paper" if args.publish else "quick")
+    return args
+
+
+def prepare(args, changes):
+    """Gets the data; returns the job. Raises DataError, or Failed where real data are needed and are not to be had."""
+    sets = [data.load(name, standin=args.profile == "smoke") for name in data.SPECS]
+    standin = any(s.standin for s in sets)
+    if standin:
+        sets = [data.load(s.name, standin=True) for s in sets]
+        if args.profile == "paper":
+            raise Failed(f"profile paper takes the real data only: {data.HOW_TO_GET}")
+        print("stand-in data: the images are drawn by a program, and no number says anything about the paper")
+    job = Job(
+        profile=args.profile,
+        seed=args.seed,
+        seeds=args.seeds,
+        identities={s.name: s.identity for s in sets},
+        standin=standin,
+        store=runs.store(args.profile),
+        executed=runs.BUILD / ("published" if args.publish else "notebooks"),
+        site=runs.ROOT / "report" if args.publish else runs.BUILD / "report",
+        publish=args.publish,
+    )
+    return replace(job, **changes)
+
+
+def main(argv=None, **changes):
+    """The command line; returns its exit code. changes: fields of the Job that are not to be the repository's."""
+    args = arguments(argv, changes.get("pages", experiments.PAGES))
+    try:
+        job = prepare(args, changes)
+        with exported(job):
+            make(job, args.selected)
+    except KeyboardInterrupt:
+        print("interrupted: finished pages and epochs are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    except (Failed, data.DataError, runs.StoreError, site.SiteError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    if job.standin:
+        print(f"These are stand-in data; {data.HOW_TO_GET}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The store of records: reading it, and tidy tables out of it. `python -m lib.runs` prints the runs at hand."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed
+# What is made here and never committed; the environment variable RECNET_BUILD names another folder (tests do).
+BUILD = Path(os.environ.get("RECNET_BUILD") or ROOT / "build").resolve()
+LOCAL = BUILD / "runs"  # runs made on this machine by the small profiles
+
+
+class StoreError(RuntimeError):
+    """A record that can't be used; the message names the file and says what to do."""
+
+
+def store(profile):
+    """The folder in which a profile's runs lie."""
+    return RESULTS if profile == "paper" else LOCAL
+
+
+def read(folder):
+    """All records in a store, as dicts, sorted by key. Raises StoreError on a damaged one."""
+    records = []
+    for path in sorted(Path(folder).glob("*/record.json")):
+        try:
+            record = json.loads(path.read_text())
+            whole = record["key"] == path.parent.name and record["kind"] in ("train", "check")
+        except (ValueError, KeyError, TypeError, OSError):
+            whole = False
+        if not whole:
+            name = f"{path.parent.parent.name}/{path.parent.name}"
+            raise StoreError(
+                f"the record {name}/record.json is damaged: delete the folder {name} and the run will be made again"
+            )
+        records.append(record)
+    return records
+
+
+def find_check(records, name, profile, standin=False):
+    """The record of a check at a profile, or None."""
+    found = (
+        r
+        for r in records
+        if r["kind"] == "check" and (r["name"], r["profile"], r["data"]["standin"]) == (name, profile, standin)
+    )
+    return next(found, None)
+
+
+def ledger(records):
+    """Every training run as a row: what, on what, with which seed, to which errors (%), at which cost, where and
+    when."""
+    rows = []
+    for r in records:
+        if r["kind"] != "train":
+            continue
+        e, m = r["experiment"], r["machine"]
+        rows.append(
+            {
+                "key": r["key"],
+                "architecture": e["architecture"],
+                "options": ", ".join(f"{k}={v}" for k, v in e["options"].items()),
+                "data": e["dataset"] + (" (stand-in)" if r["data"]["standin"] else ""),
+                "n_train": r["n_train"],
+                "epochs": e["recipe"]["epochs"],
+                "seed": r["seed"],
+                "train_error": r["train_error"],
+                "val_error": r["val_error"],
+                "test_error": r["test_error"],
+                "parameters": r["parameters"],
+                "flops": r["flops"],
+                "seconds": m["seconds"],
+                "precision": m["precision"],
+                "device": m["device"],
+                "commit": m["commit"],
+                "date": m["date"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m lib.runs", description="The runs at hand, as a table.")
+    parser.add_argument("--runs", default=None, help="a store: results or build/runs (default: both)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON array")
+    form.add_argument("--csv", action="store_true")
+    args = parser.parse_args(argv)
+    if args.runs and not Path(args.runs).is_dir():
+        parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
+    try:
+        table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, LOCAL)) for r in read(folder)])
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if args.json:
+        print(table.to_json(orient="records", indent=1))
+    elif args.csv:
+        print(table.to_csv(index=False), end="")
+    else:
+        print(table.round(2).to_string(index=False) if len(table) else "no runs yet: make report makes some")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

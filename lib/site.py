@@ -1,0 +1,273 @@
+"""The site: executed notebooks and a front page as flat HTML files, with no script and no request to another host.
+
+An executed notebook says in its metadata, under "report", how it was made: {"key", "profile", "standin", "provenance"},
+the last of these {what: text} for the foot of the page. Importing nbconvert takes seconds, so it happens only where
+there is something to render.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lib import train
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
+NUMBER = re.compile(r"[-+\u2212]?[\d.,]+(e[-+]?\d+)?( ?%)?( ± [\d.,]+)?|NaN|nan|\u2013")
+
+
+class SiteError(ValueError):
+    """A page that can't be rendered; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Which pages, out of which folders."""
+
+    pages: tuple[str, ...]  # names of the notebooks without their ending, in reading order
+    notebooks: Path  # their sources
+    executed: Path
+    folder: Path  # of the HTML files
+
+
+def label(page):
+    """A page's name in the navigation: "04_recnet_paper" -> "4 RecNet paper"."""
+    number, *words = page.split("_")
+    words = [NAMES.get(word, word) for word in words]
+    return f"{int(number)} {words[0][0].upper()}{words[0][1:]} {' '.join(words[1:])}".strip()
+
+
+def made(path):
+    """How an executed notebook was made, {} where there is none or a damaged one."""
+    try:
+        return json.loads(Path(path).read_bytes())["metadata"]["report"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def build(site, front_key, front):
+    """Renders the executed notebooks and the front page, those that changed; returns the path of index.html.
+
+    front: called if the front page must be made anew, gives what index.html.j2 shows; front_key: says when that is.
+    Raises SiteError where a page can't be rendered.
+    """
+    site.folder.mkdir(parents=True, exist_ok=True)
+    reports = {page: made(site.executed / f"{page}.ipynb") for page in site.pages}
+    linked = tuple(page for page in site.pages if reports[page])
+    for page in linked:
+        _render(site, page, linked, reports[page])
+    index = site.folder / "index.html"
+    mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
+    if not _holds(index, mark):
+        story = next(filter(None, map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))), "")
+        outline = [(page, *_outline(site.notebooks / f"{page}.ipynb")) for page in site.pages]
+        _write(site, "index", mark, linked, {"story": story, "outline": outline, **front()})
+    return index
+
+
+def _render(site, page, linked, report):
+    mark = _mark(page, report["key"], linked)
+    if _holds(site.folder / f"{page}.html", mark):
+        return
+    import nbformat
+
+    try:
+        soup = _body(nbformat.read(site.executed / f"{page}.ipynb", 4))
+    except Exception as error:  # of any library on the way
+        raise SiteError(f"{page} can't be rendered: {' '.join(f'{type(error).__name__}: {error}'.split())}") from None
+    title = soup.h1.get_text() if soup.h1 else label(page)
+    contents = _tidy(soup, site)
+    i = linked.index(page)
+    parts = {
+        "title": title,
+        "body": str(soup),
+        "contents": contents,
+        "before": linked[i - 1] if i else None,
+        "after": linked[i + 1] if i + 1 < len(linked) else None,
+    }
+    _write(site, page, mark, linked, parts | report)
+
+
+def _mark(page, *parts):
+    """What stands in a page's head, to tell whether it is up to date."""
+    digest = hashlib.sha256(repr(parts).encode())
+    for path in [Path(__file__), *sorted(TEMPLATES.rglob("*.*"))]:
+        digest.update(path.read_bytes())
+    return f"recnet-report {page} {digest.hexdigest()[:16]}"
+
+
+def _holds(path, mark):
+    return path.exists() and mark in path.read_text(encoding="utf-8")[:1000]
+
+
+def _write(site, page, mark, linked, parts):
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["label"] = label
+    trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
+    template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
+    html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, linked=linked)
+    train.write(site.folder / f"{page}.html", lambda file: file.write(html.encode()))
+
+
+# --- from a notebook to HTML ---
+
+
+@cache
+def _markdown():
+    """A filter from Markdown to HTML, formulae to MathML. HTML in it is shown, not obeyed: it may come from records."""
+    from latex2mathml.converter import convert
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body):
+            return convert(body, display="block")
+
+        def inline_math(self, body):
+            return convert(body)
+
+    def markdown(source):
+        renderer = Renderer(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+    return markdown
+
+
+def _body(notebook):
+    """The cells of a notebook as a soup of HTML elements."""
+    from bs4 import BeautifulSoup
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name="report",
+        extra_template_basedirs=[str(TEMPLATES)],
+        filters={"markdown2html": _markdown()},
+    )
+    return BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
+
+
+def _tidy(soup, site):
+    """Makes a notebook's HTML fit for its page, in place. Returns its contents, [(level, id, text), ...]."""
+    for foreign in soup.select("script, style[scoped], iframe, object, embed, link, img:not([src^='data:'])"):
+        foreign.decompose()
+    for heading in soup.select("h1")[1:]:
+        heading.name = "h2"
+    for link in soup.select("a[href]"):
+        link["href"] = _target(link["href"], site)
+    contents = _headings(soup)
+    seen = {"main", "provenance"}
+    for element in soup.select("[id]"):
+        if element["id"] in seen:
+            del element["id"]
+        else:
+            seen.add(element["id"])
+    for number, figure in enumerate(soup.select("figure"), 1):
+        _caption(soup, figure, number)
+    for number, table in enumerate(soup.select("table"), 1):
+        _align(table)
+        caption = table.caption.get_text() if table.caption else ""
+        _scroll(soup, table, f"Table {number}{': ' * bool(caption)}{caption}")
+    for code in soup.select("pre"):
+        code["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
+    return contents
+
+
+def _target(href, site):
+    """Where a link of a notebook leads to in the site: other pages are pages, other files stay where they are."""
+    path, _, fragment = href.partition("#")
+    if not path or re.match(r"[a-z]+:", path):
+        return href
+    page = path.removesuffix(".ipynb")
+    path = f"{page}.html" if page in site.pages else os.path.relpath(site.notebooks / path, site.folder)
+    return f"{path}#{fragment}" if fragment else path
+
+
+def _headings(soup):
+    """Gives every heading an id and a link to itself; returns those for the contents."""
+    contents, taken = [], {"main", "provenance"}
+    for heading in soup.select("h1, h2, h3, h4"):
+        text = heading.get_text()
+        stem = name = re.sub(r"\W+", "-", text.lower()).strip("-") or "section"
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        for element in soup.select(f'[id="{name}"]'):  # of an output, say: the heading has the better right to it
+            del element["id"]
+        heading["id"] = name
+        anchor = soup.new_tag("a", href=f"#{name}", attrs={"class": "anchor", "aria-label": f"Link to {text}"})
+        anchor.string = "#"
+        heading.append(anchor)
+        if heading.name in ("h2", "h3"):
+            contents.append((int(heading.name[1]), name, text))
+    return contents
+
+
+def _caption(soup, figure, number):
+    """Numbers a figure; its caption is the head of its alternative text, which goes on with what the figure shows."""
+    alt = figure.attrs.pop("data-alt", "")
+    caption = soup.new_tag("figcaption")
+    caption.string = " ".join([f"Figure {number}.", re.split(r"[.:;](?:\s|$)", alt)[0] + "." if alt else ""]).strip()
+    picture = figure.find(["svg", "img"])
+    if picture.name == "svg":
+        picture.attrs |= {"role": "img", "aria-label": alt}
+        _scroll(soup, picture, f"Figure {number}")
+    figure.append(caption)
+
+
+def _scroll(soup, element, name):
+    """Puts an element into a box that scrolls sideways where it is too wide for the page."""
+    element.wrap(soup.new_tag("div", attrs={"class": "scroll", "role": "region", "aria-label": name, "tabindex": "0"}))
+
+
+def _align(table):
+    """Numbers to the right, and the head of a column as its cells; scopes for screen readers."""
+    del table["border"]
+    rows = [(row, row.find_all(["th", "td"])) for row in table.select("tr")]
+    last = [bool(NUMBER.fullmatch(cell.get_text().strip())) for cell in rows[-1][1]] if rows else []
+    for row, cells in rows:
+        del row["style"]
+        head = row.find_parent("thead") is not None or not row.find("td")
+        for i, cell in enumerate(cells):
+            if cell.name == "th" and not cell.get("scope"):
+                cell["scope"] = "col" if head else "row"
+            number = i < len(last) and len(cells) == len(last) and last[i]
+            if number if head else NUMBER.fullmatch(cell.get_text().strip()):
+                cell["class"] = [*cell.get("class", []), "number"]
+
+
+# --- the front page ---
+
+
+def _outline(path):
+    """A notebook's question and its first sentence about it, as plain text."""
+    from bs4 import BeautifulSoup
+
+    cells = json.loads(path.read_bytes())["cells"]
+    source = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    soup = BeautifulSoup(_markdown()(source), "html.parser")
+    text = " ".join(soup.p.get_text().split()) if soup.p else ""
+    return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s", text)[0]
+
+
+def _story(path):
+    """The first figure of the cell tagged "story" in an executed notebook, as HTML; "" where there is none."""
+    import nbformat
+
+    notebook = nbformat.read(path, 4)
+    notebook.cells = [cell for cell in notebook.cells if "story" in cell.metadata.get("tags", ())]
+    soup = _body(notebook)
+    figure = soup.figure
+    if figure is None:
+        return ""
+    _caption(soup, figure, 1)
+    return str(figure)

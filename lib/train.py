@@ -1,0 +1,426 @@
+"""One training run: from (experiment, seed) to a record, resumable and bit-reproducible.
+
+Training goes one epoch at a time. All that is random in an epoch (order, augmentation, dropout) is seeded from (seed,
+epoch) alone, and a checkpoint after each epoch holds the weights, the optimiser's state and the curve so far; so a
+run that was killed and resumed ends with the same bits as one that was not (same machine, threads and precision).
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from lib import data as datasets
+
+TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained. Derive a variant with `dataclasses.replace`."""
+
+    epochs: int
+    learning_rate: float  # the peak
+    optimizer: str = "sgd"  # or "adam"
+    momentum: float = 0.0  # of sgd; above 0 it is Nesterov's
+    weight_decay: float = 0.0  # decoupled, times the learning rate; on kernels only, not on norms and biases
+    schedule: str = "constant"  # or "cosine": linear warm-up to the peak, then half a cosine to 0
+    warmup: float = 0.0  # share of all steps
+    batch: int = 128
+    augment: bool = False  # random crop after padding 4, random horizontal flip
+
+
+# The paper names no optimiser, rate or augmentation; Keras' SGD as it comes is the reading fixed in the claims (P1).
+PAPER = Recipe(epochs=30, learning_rate=0.01)
+MODERN = Recipe(
+    epochs=30, learning_rate=0.1, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.1, augment=True
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what: everything that decides a run but its seed and the machine."""
+
+    architecture: str  # a name in models.ARCHITECTURES
+    recipe: Recipe
+    options: dict = field(default_factory=dict)  # overrides of the architecture's arguments
+    dataset: str = "cifar10"
+    n_train: int | None = None  # size of the training subset; None: all
+    draw: int = 0  # which subset
+    held_out: bool = True  # keep the validation images out of training, and measure the curve on them
+    test: bool = False  # read the test images, once, at the end
+    n_eval: int | None = None  # at most this many images of each set are evaluated; None: all
+    probes: tuple[str, ...] = ()  # names in probes.PROBES
+
+    def key(self, seed, identity, precision="auto"):
+        """The run's name: a hash of all that decides its result."""
+        parts = [dataclasses.asdict(self), seed, identity, precision, TRAIN_VERSION]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Run:
+    """A finished run: its record, and the trained net where its weights are kept. Fields of the record are
+    attributes."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.record = json.loads((self.folder / "record.json").read_text())
+
+    def __getattr__(self, name):
+        if name != "record" and name in self.record:
+            return self.record[name]
+        raise AttributeError(f"a run has no {name!r}; it has {', '.join(self.record)}")
+
+    @cached_property
+    def model(self):
+        """The trained Keras model (in float32). Raises FileNotFoundError where only the record was kept."""
+        experiment = self.record["experiment"]
+        net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], "float32")
+        with np.load(self.folder / "weights.npz", allow_pickle=False) as file:
+            _assign(net.variables, [file[name] for name in file.files])
+        return net
+
+    def _repr_html_(self):
+        from html import escape
+
+        cells = {
+            "architecture": self.experiment["architecture"],
+            "options": ", ".join(f"{k}={v}" for k, v in self.experiment["options"].items()) or "defaults",
+            "data": self.data["name"] + (" (stand-in)" if self.data["standin"] else ""),
+            "training images": f"{self.n_train:,}",
+            "parameters": f"{self.parameters:,}",
+            "error, %: training, validation, test": " · ".join(
+                "-" if e is None else f"{e:.2f}" for e in (self.train_error, self.val_error, self.test_error)
+            ),
+            "seconds": f"{self.machine['seconds']:.0f}",
+        }
+        rows = "".join(f"<tr><th scope='row'>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in cells.items())
+        return f"<table><caption>Run {escape(self.key)}, seed {self.seed}</caption>{rows}</table>"
+
+
+class Busy(RuntimeError):
+    """Another process is at work on this run."""
+
+
+def build(architecture, options, shape, precision):
+    """A net from models.ARCHITECTURES, computing in `precision` ("float32" or "bfloat16"; weights are float32 in
+    both)."""
+    import keras
+
+    from lib import models
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        return models.build(architecture, shape, **options)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def real_precision(asked="auto"):
+    """The precision to compute in: bfloat16 only where the processor or a GPU has it natively (elsewhere it is
+    emulated, and many times slower). Raises ValueError on an unknown word."""
+    if asked not in PRECISIONS:
+        raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
+    if asked != "auto":
+        return asked
+    return "bfloat16" if _gpu() or {"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()) else "float32"
+
+
+def cpu_info(what):
+    """A field of the first processor in /proc/cpuinfo ("flags", "model name"), or "" where there is none."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == what:
+                return value.strip()
+    return ""
+
+
+def _gpu():
+    import keras
+
+    # all devices, then the GPUs among them: asked for GPUs alone where there is none, JAX raises
+    return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
+
+
+def train(experiment, seed, store, precision="auto", on_epoch=None, callbacks=()):
+    """Trains one run, or resumes it, or returns it at once where it is finished.
+
+    store: the folder that holds `<key>/record.json`. on_epoch: called as on_epoch(epochs done, curve) after each
+    epoch's checkpoint; what it raises ends the run, to be resumed later. callbacks: Keras callbacks told of each
+    epoch's end (TensorBoard, say). Returns a Run. Raises Busy when another process works on the same run, ValueError
+    on arguments that make no net.
+    """
+    data = datasets.load(experiment.dataset)
+    key = experiment.key(seed, data.identity, precision)
+    folder = Path(store) / key
+    if not (folder / "record.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if not (folder / "record.json").exists():
+                _train(experiment, seed, data, folder, precision, on_epoch, callbacks)
+    return Run(folder)
+
+
+def _train(experiment, seed, data, folder, asked, on_epoch, callbacks):
+    import keras
+
+    from lib import models, probes
+
+    recipe, shape = experiment.recipe, data.x_train.shape[1:]
+    sets = images(experiment, data)
+    _make_deterministic(seed)
+    precision = real_precision(asked)
+    model = build(experiment.architecture, experiment.options, shape, precision)
+    compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
+    state = _restore(folder, model) or {"curve": [], "probes": {}, "seconds": []}
+    curve = state["curve"]
+    listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
+    held = sets.get("validation", sets.get("test"))
+
+    def probe(when):
+        for name in experiment.probes:
+            if when in probes.PROBES[name].when:
+                state["probes"][f"{name}_{when}"] = probes.PROBES[name].measure(model, sets["train"], held)
+
+    if not curve:
+        probe("start")
+    while len(curve) < recipe.epochs:
+        epoch = len(curve)
+        start = time.perf_counter()
+        logs = run_epoch(model, recipe, *sets["train"], seed, epoch)
+        state["seconds"].append(time.perf_counter() - start)
+        curve.append(
+            {
+                "epoch": epoch + 1,
+                "loss": logs["loss"],
+                "train_error": 100 * (1 - logs["accuracy"]),
+                "val_error": probes.error(model, *sets["validation"]) if "validation" in sets else None,
+            }
+        )
+        if epoch == 0:
+            probe("epoch1")
+        _checkpoint(folder, model, state)
+        listeners.on_epoch_end(epoch, curve[-1])
+        if on_epoch:
+            on_epoch(len(curve), curve)
+    probe("end")
+    labels = probes.predict(model, sets["test"][0]).argmax(-1) if experiment.test else None
+    trainable, statistics = models.count(model)
+    steps = recipe.epochs * (len(sets["train"][0]) // recipe.batch)
+    save(
+        folder,
+        {
+            "key": folder.name,
+            "kind": "train",
+            "experiment": dataclasses.asdict(experiment),
+            "seed": seed,
+            "train_version": TRAIN_VERSION,
+            "data": {"name": data.name, "identity": data.identity, "standin": data.standin, "shape": list(shape)},
+            "precision": asked,
+            "n_train": len(sets["train"][0]),
+            "curve": curve,
+            "train_error": probes.error(model, *(part[: experiment.n_eval] for part in sets["train"])),
+            "val_error": curve[-1]["val_error"],
+            "test_error": None if labels is None else float(100 * np.mean(labels != sets["test"][1])),
+            "predictions": None if labels is None else "".join(map(str, labels)),
+            "wrong": None if labels is None else np.packbits(labels != sets["test"][1]).tobytes().hex(),
+            "parameters": trainable,
+            "statistics": statistics,
+            "flops": models.flops(model, shape),
+            "probes": state["probes"],
+            "machine": machine(precision)
+            | {
+                "seconds": sum(state["seconds"]),
+                "seconds_per_epoch": float(np.median(state["seconds"])),
+                "seconds_per_step": float(np.sum(state["seconds"]) / max(steps, 1)),
+            },
+        },
+        model,
+    )
+
+
+def images(experiment, data):
+    """The sets of an experiment, {"train", "validation", "test"} -> (images uint8, labels); the last two only where
+    it has them."""
+    index, validation = data.split()
+    if not experiment.held_out:
+        index = np.arange(len(data.x_train))
+    if experiment.n_train is not None:
+        index = data.subset(experiment.n_train, experiment.draw, "train" if experiment.held_out else "all")
+    sets = {"train": (data.x_train[index], data.y_train[index])}
+    if experiment.held_out:
+        part = validation[: experiment.n_eval]
+        sets["validation"] = (data.x_train[part], data.y_train[part])
+    if experiment.test:
+        sets["test"] = (data.x_test[: experiment.n_eval], data.y_test[: experiment.n_eval])
+    if experiment.recipe.batch > len(index):
+        raise ValueError(f"a batch of {experiment.recipe.batch} needs as many training images, there are {len(index)}")
+    return sets
+
+
+def run_epoch(model, recipe, x, y, seed, epoch):
+    """One pass over x (N, H, W, C) uint8 and y (N,), the incomplete last batch left out. Returns {"loss", "accuracy"}
+    as Keras prints them."""
+    rng = np.random.default_rng([seed, epoch])
+    for variable in model.non_trainable_variables:
+        if "seed_generator" in variable.path:  # dropout's random state
+            variable.assign(np.array([seed, epoch], dtype=variable.dtype))
+    order = rng.permutation(len(x))
+    model.reset_metrics()
+    for start in range(0, len(x) - recipe.batch + 1, recipe.batch):
+        index = order[start : start + recipe.batch]
+        batch = datasets.augment(x[index], rng) if recipe.augment else x[index]
+        logs = model.train_on_batch(batch, y[index], return_dict=True)
+    return {name: float(value) for name, value in logs.items()}
+
+
+def compile_model(model, recipe, steps_per_epoch):
+    """Readies a model for training by a recipe. Raises ValueError on an unknown schedule or optimiser."""
+    import keras
+
+    rate = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        steps = recipe.epochs * steps_per_epoch
+        warmup = round(recipe.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate, steps - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
+        )
+    elif recipe.schedule != "constant":
+        raise ValueError(f"unknown schedule {recipe.schedule!r}; choose 'constant' or 'cosine'")
+    decay = recipe.weight_decay or None
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay)
+    elif recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+    else:
+        raise ValueError(f"unknown optimizer {recipe.optimizer!r}; choose 'sgd' or 'adam'")
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if v.name != "kernel"])
+    optimizer.build(model.trainable_variables)
+    # XLA halves the speed on a CPU; under JAX it is the only way to run
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=keras.backend.backend() == "jax",
+    )
+
+
+def _make_deterministic(seed):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _state(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _assign(variables, values):
+    if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+        raise ValueError("these weights are of another net")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _checkpoint(folder, model, state):
+    arrays = [np.asarray(v) for v in _state(model)]
+    write(folder / "checkpoint.npz", lambda file: np.savez(file, *arrays, state=np.array(json.dumps(state))))
+
+
+def _restore(folder, model):
+    """What `_checkpoint` saved, put into the model; None where there is none, or a damaged one (then it is deleted)."""
+    path = folder / "checkpoint.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = json.loads(str(file["state"]))
+            _assign(_state(model), [file[name] for name in file.files if name != "state"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        path.unlink()
+        return None
+    return state
+
+
+def save(folder, record, model=None):
+    """Writes a finished run: weights first, the record last, so that a run is done when its record exists."""
+    if model is not None:
+        arrays = [np.asarray(v) for v in model.variables]
+        write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
+    write(folder / "record.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    (folder / "checkpoint.npz").unlink(missing_ok=True)
+
+
+def write(path, dump: Callable):
+    """Writes a file whole or not at all: `dump(file)` into a temporary neighbour, flushed to disk, then moved into
+    place."""
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            dump(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _lock(folder):
+    import fcntl
+
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(
+                file, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # the system lets go of it when the process ends, however it ends
+        except BlockingIOError:
+            raise Busy(f"run {folder.name} is being trained by another process") from None
+        yield
+
+
+def machine(precision):
+    """What may differ between two identical runs: where, when, by what commit and versions."""
+    import keras
+
+    backend = keras.backend.backend()
+    gpus = _gpu()
+    return {
+        "device": gpus[0] if gpus else "cpu",
+        "cpu": cpu_info("model name") or platform.processor(),
+        "backend": backend,
+        "precision": precision,
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("keras", "numpy", backend)},
+    }
+
+
+def commit():
+    """The commit of the code, with "-dirty" behind it where files differ; "unknown" outside a checkout."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    return "unknown"

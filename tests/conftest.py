@@ -1,0 +1,73 @@
+"""Fixtures that more than one test file may want."""
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib import data
+
+# Read at import, before a test changes the environment.
+_FOLDERS = [Path(folder) for folder in (os.environ.get("DATA_DIR"), data.cache_folder()) if folder]
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """real_data("mnist"), real_data("cifar10"): the real data, from DATA_DIR or the cache; else the test is skipped."""
+    found = {}
+
+    def get(name: str) -> data.Dataset:
+        if name not in found:
+            found[name] = next(filter(None, (data.from_folder(name, folder, "DATA_DIR") for folder in _FOLDERS)), None)
+        if found[name] is None:
+            pytest.skip(f"the real {name} is not here: set DATA_DIR, or run `make data`")
+        return found[name]
+
+    return get
+
+
+# --- tiny nets and tiny data, for what trains ---
+
+
+def tiny_dataset(name="cifar10"):
+    """240 training and 60 test images whose class is plain to see: each class has a colour (or a grey) of its own."""
+    rng = np.random.default_rng(0)
+    spec = data.SPECS[name]
+    labels = np.arange(300, dtype=np.uint8) % 10
+    colours = rng.integers(40, 216, (10, 1, 1, spec.shape[-1]))
+    images = (colours[labels] + rng.integers(-40, 41, (300, *spec.shape))).astype(np.uint8)
+    arrays = images[:240], labels[:240], images[240:], labels[240:]
+    return data.Dataset(name, *arrays, spec.classes, standin=True, source="stand-in", identity=f"tiny {name}")
+
+
+def install_tiny(monkeypatch):
+    """Makes `data.load` return tiny data sets, with 40 of the training images for validation, and "tiny" the name of an
+    architecture: one stage of two tied steps, so small that it trains in a second."""
+    from lib import models
+
+    sets = {name: tiny_dataset(name) for name in data.SPECS}
+    for name, spec in list(data.SPECS.items()):
+        monkeypatch.setitem(data.SPECS, name, replace(spec, n_validation=40))
+    monkeypatch.setattr(data, "load", lambda name, standin=False: sets[name])
+    tiny_net = partial(models.ResidualNet, depths=(2,), width=4, tied=True)
+    monkeypatch.setitem(models.ARCHITECTURES, "tiny", tiny_net)
+    return sets["cifar10"]
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The tiny CIFAR-10, installed (see `install_tiny`)."""
+    return install_tiny(monkeypatch)
+
+
+def randomise(layer, seed=0):
+    """Random weights, norms' statistics and affines too: what only ever sees zeros and ones proves nothing."""
+    rng = np.random.default_rng(seed)
+    for w in layer.weights:
+        if "float" in str(w.dtype):
+            low, high = (0.5, 1.5) if w.name.startswith(("gamma", "variance")) else (-0.3, 0.3)
+            w.assign(rng.uniform(low, high, w.shape))
+    return layer
