@@ -109,7 +109,7 @@ $(info using .venv, not the active $(active): $(lacks))
 endif
 endif
 endif
-pip := PYTHONPATH= $(PY) -m pip --disable-pip-version-check
+pip := $(PY) -m pip --disable-pip-version-check
 
 # $(call extra,NAME ...): what these extras of pyproject.toml pin, installed unless it is there
 extra = @$(PY) -m lib.environment --check $(1) 2> /dev/null || \

@@ -1,41 +1,34 @@
 """The claims, the rule that judges each, and the verdicts that follow from the runs at hand.
 
-Rules and margins were fixed before the first run, and none is moved after seeing a number. Only full-scale runs on real
-data get a verdict; the smaller profiles compute the same numbers and are called "indicative". `python -m lib.claims`
-prints what was found.
+Rules and margins (of errors, in percentage points) were fixed before the first run; none is moved after seeing a
+number. Only full-scale runs on real data get a verdict; the smaller profiles compute the same numbers and are called
+"indicative". `python -m lib.claims` prints what was found.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib import experiments, runs, stats
-from lib.stats import Estimate, both
+from lib.stats import Estimate, below_zero, both, each
 
-# Margins; those on errors are in percentage points (pp).
-MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this, and strongly so by less than this
-RETENTION, FEWER = 0.5, 3  # C11: share of the gain that is kept, and at how many times fewer parameters
+MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this; strongly so by less than this
+RETENTION, FEWER = 0.5, 3  # C11: share of the gain that is kept; times fewer parameters
 PUBLISHED, COMPETENCE = {3: 8.75, 7: 7.17}, 0.5  # C11: He et al. (2015), table 6, by n; ours may be worse by so much
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
 DEPTH_1, RECNET, NEAR = 54, 45, 5  # the paper's two results (section 5), and how near to them counts
-OVERFIT = 10  # C8: test minus clean training error
-HEAVY = 5  # C6: times RecNet's seconds an image
-EXACT = 1e-10  # C10: relative, in float64
-LEARNT = 20  # C16: the error at which a net has learnt
-PASSED, PASSED_BY = 45, 2  # B5: the error, and the epoch by which it is passed
-ALPHA = 0.05  # of a family of comparisons, after Holm
+OVERFIT, HEAVY, EXACT = 10, 5, 1e-10  # C8: gap; C6: times RecNet's seconds an image; C10: relative, in float64
+LEARNT, PASSED, PASSED_BY = 20, 45, 2  # C16: the error to be reached; B5: another, and the epoch to reach it by
 TESTED = 1000  # C1: the paper's number of test images
 
-EXACT_CLAIMS = ("C9", "C10", "C14")  # need no training: a check at profile "quick" settles them
+ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
 
 
 @dataclass(frozen=True)
@@ -45,11 +38,11 @@ class Finding:
     id: str
     claim: str  # its short title
     paper: str  # what the paper says
+    unit: str  # of the value: a key of stats.UNITS, or "" for a plain number
     verdict: str = "not run"
-    text: str = ""  # what was measured, with the numbers
+    text: str = "Its runs are not designed yet."  # what was measured, with the numbers
     value: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
-    unit: str = "pp"  # a key of stats.UNITS, or "" for a plain number
     n: int = 0  # seeds an arm
     source: str = "none"  # "recorded", "this run: quick", ...; "none" where its runs are missing
 
@@ -65,21 +58,12 @@ class Finding:
         return asdict(self) | {"value": value, "interval": interval}
 
 
-class Claim(NamedTuple):
-    rule: Callable | None  # (Arms of each design, record of each check) -> (verdict, Estimate, text)
-    id: str
-    title: str
-    paper: str
-    unit: str = "pp"
-    also: tuple[str, ...] = ()  # designs in `experiments` that it needs beside its own
+CLAIMS = {}  # id: (Finding without numbers, rule or None, designs in `experiments` that the rule needs beside its own)
 
 
-CLAIMS = {}
-
-
-def claim(name, *rest, **options):
-    """Enters the rule it decorates; None is the rule of a claim whose runs are not designed yet."""
-    return lambda rule: CLAIMS.setdefault(name, Claim(rule, name, *rest, **options))
+def claim(name, title, paper, unit="pp", also=()):
+    """Enters the rule it decorates: (Arms of each design, record of each check) -> (verdict, Estimate, text)."""
+    return lambda rule: CLAIMS.setdefault(name, (Finding(name, title, paper, unit), rule, also))
 
 
 # -- What is measured of a run: a number, or the mask of the images it got wrong.
@@ -109,122 +93,107 @@ class Mixed(ValueError):
     """A comparison of runs from different kinds of device, or of different precisions."""
 
 
-class Arms:
-    """The runs of a design by arm, and comparisons between arms, by label."""
+class Arms(dict):
+    """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms."""
 
     def __init__(self, frame):
-        self.runs = {label: list(part.itertuples(index=False)) for label, part in frame.groupby("arm", sort=False)}
+        super().__init__((arm, list(part.itertuples(index=False))) for arm, part in frame.groupby("arm", sort=False))
 
-    def labels(self, *words, but=()):
-        """The arms whose label contains all these words, and none of `but`, in the design's order."""
-        return [a for a in self.runs if all(w in a for w in words) and not any(w in a for w in but)]
+    def named(self, *words, but=()):
+        """The arms whose label contains all these words, and none of `but`."""
+        return [a for a in self if all(w in a for w in words) and not any(w in a for w in but)]
 
-    def values(self, labels, measure=error):
+    def measured(self, arms, measure=error):
         """The arms as `stats` takes them. Raises Mixed."""
-        machines = (run.machine for label in labels for run in self.runs[label])
+        machines = (run.machine for a in arms for run in self[a])
         kinds = sorted({f"{m['device'].partition(':')[0]} in {m['precision']}" for m in machines})
         if len(kinds) > 1:
             raise Mixed(f"Not judged: arms that are to be compared ran on {' and on '.join(kinds)}.")
-        return [np.array([measure(run) for run in self.runs[label]]) for label in labels]
+        return [np.array([measure(run) for run in self[a]]) for a in arms]
 
-    def average(self, label, measure=error):
-        """The mean alone, for where no interval is asked for."""
-        return stats.errors(*self.values([label], measure)).mean()
+    def average(self, arm, measure=error):
+        """The mean alone, where no interval is asked for."""
+        return stats.errors(*self.measured([arm], measure)).mean()
 
     def contrast(self, weights, measure=error):
-        """The sum of weight x mean over {label: weight}."""
-        return stats.contrast(self.values(weights, measure), list(weights.values()))
+        """The sum of weight x mean over {arm: weight}."""
+        return stats.contrast(self.measured(weights, measure), list(weights.values()))
 
-    def mean(self, label, measure=error):
-        return self.contrast({label: 1}, measure)
+    def mean(self, arm, measure=error):
+        return self.contrast({arm: 1}, measure)
 
     def difference(self, a, b, measure=error):
         return self.contrast({a: 1, b: -1}, measure)
 
     def equivalent(self, a, b):
-        return stats.equivalent(*self.values((a, b)), EQUIVALENT)
+        return stats.equivalent(*self.measured((a, b)), EQUIVALENT)
 
     def ratio(self, above, below):
         """The ratio of two contrasts; `above` names every arm."""
-        return stats.ratio(self.values(above), list(above.values()), [below.get(label, 0) for label in above])
-
-
-# -- From facts (True, False or None, see stats.Estimate) to words.
+        return stats.ratio(self.measured(above), list(above.values()), [below.get(a, 0) for a in above])
 
 
 def verdict(fact):
+    """The word for True, False or None, as the questions of stats.Estimate are answered."""
     return {True: "reproduced", False: "contradicted", None: "inconclusive"}[fact]
 
 
 def parts(*verdicts):
     """The verdict on a claim of several parts."""
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    return "partly" if {"reproduced", "partly"} & set(verdicts) else "not reproduced"
+    words = set(verdicts)
+    return words.pop() if len(words) == 1 else "partly" if words & {"reproduced", "partly"} else "not reproduced"
 
 
-def below_zero(family):
-    """Of each estimate, whether it is below 0 (True), above (False), or neither after Holm's correction (None)."""
-    adjusted = stats.holm([e.p for e in family])
-    return [bool(e.value < 0) if p <= ALPHA else None for e, p in zip(family, adjusted, strict=True)]
-
-
-def each(estimates, unit="pp"):
-    """{name: estimate} in a line of text."""
-    return "; ".join(f"{name} {estimate:{unit}}" for name, estimate in estimates.items())
-
-
-# -- The paper's claims.
+# -- The claims: the paper's, then those beyond it.
 
 
 @claim("C1", "A CNN on MNIST", "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)", "%")
 def c1(arms):
     """`completed`: the missing number; the interval is over subsets where there are several."""
-    draws = arms.labels(", draw ")
+    draws = arms.named(", draw ")
 
     def mean(measure):
-        masks = arms.values(draws, measure)
+        masks = arms.measured(draws, measure)
         return stats.mean([stats.errors(m).mean() for m in masks] if len(draws) > 1 else masks[0])
 
     few = mean(lambda run: np.random.default_rng(run.experiment["draw"]).permutation(error(run))[:TESTED])
-    others = {a: arms.mean(a) for a in arms.labels(but=draws)}
-    return "completed", few, f"On {TESTED:,} test images {few:%}, on all {mean(error):%}. {each(others, '%')}"
+    others = {a: arms.mean(a) for a in arms.named(but=draws)}
+    return "completed", few, each({f"On {TESTED:,} test images": few, "on all": mean(error)} | others, "%") + "."
 
 
 @claim("C2", "ReLU and softplus", "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)")
 def c2(arms, check):
     """`erratum`: it is the other way round. With it: are the two nets equivalent?"""
-    largest, at, above = (check["result"][name] for name in ("gap", "at", "everywhere_above"))
+    largest, at, above = map(check["result"].get, ("gap", "at", "everywhere_above"))
     change, same = arms.difference("softplus", "ReLU"), arms.equivalent("softplus", "ReLU")
-    text = f"ln(1 + e^x) approximates ReLU from above, off by at most {largest:.4f}, at {at:g}. Softplus net minus ReLU net "
-    text += f"{change:pp}; equivalent within {EQUIVALENT} pp: {'open' if same is None else same}."
+    text = f"ln(1 + e^x) approximates ReLU, off by at most {largest:.4f}, at {at:g}. Its net minus ReLU's {change:pp}; "
+    text += f"equivalent within {EQUIVALENT} pp: {ANSWER[same]}."
     return "erratum" if above and math.isclose(largest, math.log(2), rel_tol=1e-6) else "inconclusive", change, text
 
 
 @claim("C3", "Depth hurts plain nets", "more layers bring vanishing gradients and harder training (1)")
 def c3(arms):
-    """(a) the deepest net's clean training error is higher, lower end > 0. (b), only where (a) holds: so is its ratio of the
-    first to the last layer's gradient norm lower, at the start and after epoch 1."""
+    """(a) the deepest net's clean training error is higher, lower end > 0. (b), only where (a) holds: its ratio of the
+    first to the last layer's gradient norm is lower, at the start and after epoch 1; if not, `partly`."""
 
     def log_ratio(when):
         return lambda run: math.log10(run.probes[f"gradients_{when}"]["ratio"] or math.nan)
 
-    shallow, deep = arms.labels(but=["no norm"])[-2:]
+    shallow, deep = arms.named(but=["no norm"])[-2:]
     worse = arms.difference(deep, shallow, train)
     ratios = {when: arms.difference(deep, shallow, log_ratio(when)) for when in ("start", "epoch1")}
+    bare = sorted(arms.named("no norm"), key=arms.average, reverse=True)
+    best = {a.split(", rate")[0]: arms.mean(a) for a in bare}  # the last of a depth is that with its best rate
+    text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first over last layer's gradient norm "
+    text += f"{each(ratios, '')}. Error, each depth at its best rate: {each(best, '%')}."
     falls = both(*(ratio.below(0) for ratio in ratios.values()))
-    bare = sorted(arms.labels("no norm"), key=arms.average, reverse=True)
-    best = {a.split(", rate")[0]: arms.mean(a) for a in bare}  # the last of a depth is its best rate
-    text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first- over last-layer gradient norm "
-    text += f"{each(ratios, '')}. Validation error at the own best rate: {each(best, '%')}."
-    word = verdict(worse.above(0))
-    return "partly" if word == "reproduced" and not falls else word, worse, text
+    return "partly" if worse.above(0) and not falls else verdict(worse.above(0)), worse, text
 
 
 @claim("C4", "The shortcut cures it", "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)")
 def c4(arms):
     """Degradation of plain minus that of residual nets, lower end > 0. Not testable unless plain nets degrade (C3a)."""
-    (a, b), (c, d) = arms.labels("plain")[-2:], arms.labels("residual")[-2:]
+    (a, b), (c, d) = arms.named("plain")[-2:], arms.named("residual")[-2:]
     plain, residual = arms.difference(b, a, train), arms.difference(d, c, train)
     cure = arms.contrast({b: 1, a: -1, d: -1, c: 1}, train)
     text = f"Clean training error, {b} minus {a} {plain:pp}, {d} minus {c} {residual:pp}; the shortcut saves {cure:pp}."
@@ -234,12 +203,12 @@ def c4(arms):
 @claim("C5", "What may follow the addition", "batch norm there hurts; a ReLU makes no major difference (2, ref. 7)")
 def c5(arms):
     """At the deepest: (a) norm after minus norm before, lower end > 0; (b) with and without ReLU equivalent."""
-    originals = arms.labels("norm before, ReLU after")
-    changes = {a: arms.difference(a, o) for o in originals for a in arms.labels(o.split(", ")[-1], but=[o])}
+    originals = arms.named("norm before, ReLU after")
+    changes = {a: arms.difference(a, o) for o in originals for a in arms.named(o.split(", ")[-1], but=[o])}
     after, bare = (originals[-1].replace(*pair) for pair in (("norm before", "norm after"), ("ReLU after", "no ReLU")))
-    words = verdict(changes[after].above(0)), verdict(arms.equivalent(bare, originals[-1]))
-    text = f"Norm after the addition hurts: {words[0]}; the ReLU makes no difference: {words[1]}. Minus the original: "
-    return parts(*words), changes[after], text + each(changes) + "."
+    hurts, same = changes[after].above(0), arms.equivalent(bare, originals[-1])
+    text = f"(a): {ANSWER[hurts]}, (b): {ANSWER[same]}. Error minus the original block's: {each(changes)}."
+    return parts(verdict(hurts), verdict(same)), changes[after], text
 
 
 @claim("C6", "ResNet-18 is heavy and over-fits", "ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)", "x")
@@ -249,54 +218,49 @@ def c6(arms, check):
     seconds = check["machine"]["seconds_per_image"]
     times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
     words, text = [verdict(times.value >= HEAVY)], f"Seconds an image in training, over RecNet's: {times:x}"
-    for recipe in ("augmented", "not augmented") if arms.runs else ():
-        nets = f"ResNet-18, {recipe}", f"ResNet-20, {recipe}"
-        wider, worse = arms.difference(*nets, gap), arms.difference(*nets)
+    for recipe in ("augmented", "not augmented") if arms else ():
+        wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
         better = wider.above(0) and worse.below(0)
         words.append("partly" if better else verdict(both(wider.above(0), worse.above(0))))
         text += f"; minus ResNet-20, {recipe}: gap {wider:pp}, error {worse:pp}"
     return parts(*words), times, text + "."
 
 
-def near(arms, label, centre, *measures):
+def near(arms, arm, centre, *measures):
     """Whether an arm's means are within NEAR of the paper's number, chance aside."""
-    return all(abs(arms.average(label, measure) - centre) <= NEAR for measure in measures)
+    return all(abs(arms.average(arm, measure) - centre) <= NEAR for measure in measures)
 
 
 @claim("C7", "The depth-1 ResNet fails", "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)", "%")
 def c7(arms):
     """Reading P1: test and clean training error within DEPTH_1 ± NEAR."""
-    (final,), readings = arms.labels("final"), arms.labels(but=["final"])
+    (final,), readings = arms.named("final"), arms.named(but=["final"])
     test, clean = arms.mean(final), arms.mean(final, train)
-    landed = sum(near(arms, a, DEPTH_1, error, train) for a in readings)
-    text = f"P1: test {test:%}, clean training {clean:%}, printed while training {arms.average(final, printed):.1f} %. "
-    fact = both(test.within(DEPTH_1, NEAR), clean.within(DEPTH_1, NEAR))
-    return verdict(fact), test, text + f"{landed} of {len(readings)} readings land."
+    text = f"P1: test {test:%}, clean training {clean:%}, printed in training {arms.average(final, printed):.1f} %. "
+    text += f"{sum(near(arms, a, DEPTH_1, error, train) for a in readings)} of {len(readings)} readings land."
+    return verdict(both(test.within(DEPTH_1, NEAR), clean.within(DEPTH_1, NEAR))), test, text
 
 
 @claim("C8", "The paper's RecNet", "flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)", "%")
 def c8(arms):
     """Reading P1: test error within RECNET ± NEAR, and gap > OVERFIT."""
-    (final,), readings = arms.labels("final"), arms.labels("RecNet", but=["final"])
+    (final,), readings = arms.named("final"), arms.named("RecNet", but=["final"])
     test, fit = arms.mean(final), arms.mean(final, gap)
     landed = sum(near(arms, a, RECNET, error) and arms.average(a, gap) > OVERFIT for a in readings)
-    others = [a for a in arms.labels(but=["RecNet"]) if near(arms, a, RECNET, error)]
-    text = f"P1: test {test:%}, gap {fit:pp}, printed while training {arms.average(final, printed):.1f} %. {landed} of "
-    text += (
-        f"{len(readings)} readings land. As near with no RNN (then a match proves nothing): {', '.join(others) or '-'}."
-    )
+    others = ", ".join(a for a in arms.named(but=["RecNet"]) if near(arms, a, RECNET, error)) or "none"
+    text = f"P1: test {test:%}, gap {fit:pp}, printed in training {arms.average(final, printed):.1f} %. {landed} of "
+    text += f"{len(readings)} readings land. As near with no RNN, by which a match proves nothing: {others}."
     return verdict(both(test.within(RECNET, NEAR), fit.above(OVERFIT))), test, text
 
 
 @claim("C9", "Seven RNN steps are seven blocks", "that RNN is equivalent to seven residual blocks (5)", "of 3")
 def c9(check):
     """`contradicted` if three differences hold."""
-    found = check["result"]
-    state, identity, again = found["bounded"], found["identity"], found["input_again"]
+    state, identity, again, weights = map(check["result"].get, ("bounded", "identity", "input_again", "tied_weights"))
     differences = {
         "the RNN's state is bounded, a residual one is not": max(state["rnn"]) <= 1 < state["residual"][-1],
         "it has no identity path, a block has": max(identity["rnn"], identity["residual"]) < 1e-6,
-        "its steps share weights and see the input again": found["tied_weights"]["rnn"] < 7 and again > 1e-6,
+        "its steps share weights and see the input again": weights["rnn"] < 7 and again > 1e-6,
     }
     held = [text for text, holds in differences.items() if holds]
     return "contradicted" if len(held) == 3 else "inconclusive", Estimate(len(held)), f"It holds: {'; '.join(held)}."
@@ -306,65 +270,57 @@ def c9(check):
 def c10(check):
     """To EXACT, without norm or with a shared one; with a norm a step only for a cell that knows its step."""
     rows = pd.DataFrame(check["result"]["rows"])
-    off, own, blind = (
-        rows[["output", "gradient"]].max(axis=1),
-        rows["norm"] == "per_step",
-        rows["cell_knows_step"].eq(False),
-    )
-    shared, knowing, unaware = off[~own].max(), off[own & ~blind].max(), off[own & blind].min()
-    text = f"Largest relative difference of outputs and gradients, up to {rows['steps'].max()} steps: {shared:.1g} without norm "
-    text += f"or with a shared one at inference (by definition); with a norm a step {knowing:.1g} if the cell knows its step, "
-    text += f"at least {unaware:.1g} if not. The whole net changes its shape twice: a chain of three RNNs, not one."
+    off, own = rows[["output", "gradient"]].max(axis=1), rows["norm"].eq("per_step")
+    blind = own & rows["cell_knows_step"].eq(False)
+    shared, knowing, unaware = off[~own].max(), off[own & ~blind].max(), off[blind].min()
+    text = f"Relative difference, up to {rows['steps'].max()} steps: {shared:.1g} without norm or with a shared one at "
+    text += f"inference (by definition); a norm a step: {knowing:.1g} if the cell knows its step, else {unaware:.1g}. "
+    text += "The whole net changes its shape twice: a chain of three RNNs, not one."
     return verdict(shared <= EXACT and knowing <= EXACT), Estimate(shared), text
 
 
-@claim(
-    "C11",
-    "RecNet does the deep net's work",
-    "with shared, so fewer, weights it is as good (abstract, 1)",
-    also=("rates",),
-)
+@claim("C11", "RecNet does the deep net's work", "it is as good, with fewer weights (abstract, 1)", also=("rates",))
 def c11(arms, rates):
-    """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN and lower end of R > RETENTION, at FEWER
-    times fewer parameters. Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0, and has at
-    most its published error + COMPETENCE."""
-    *shallower, tied = arms.labels("tied", but=["untied"])
-    untied, trials = f"un{tied}", {a: rates.average(a) for a in rates.runs}
-    equal = min(arms.labels("equal parameters"), key=lambda a: trials.get(a, 0))  # E: the best on validation
+    """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, lower end of R > RETENTION, at least
+    FEWER times fewer parameters. Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0,
+    and has at most its published error + COMPETENCE."""
+    *shallower, tied = arms.named("tied", but=["untied"])
+    untied, trials = f"un{tied}", {a: rates.average(a) for a in rates}
+    equal = min(arms.named("equal parameters"), key=lambda a: trials.get(a, 0))  # E: the best on validation
     d, gain, level = arms.difference(tied, untied), arms.difference(equal, untied), arms.mean(untied)
     kept = arms.ratio({equal: 1, tied: -1, untied: 0}, {equal: 1, untied: -1})
-    fewer = arms.runs[untied][0].parameters / arms.runs[tied][0].parameters
+    fewer = arms[untied][0].parameters / arms[tied][0].parameters
     bar = PUBLISHED.get(int(tied.split()[-1]), math.nan) + COMPETENCE
     judged = gain.above(0) and level.value <= bar
     good = judged and both(d.below(MARGIN), kept.above(RETENTION), bool(fewer >= FEWER))
     word = "contradicted" if d.above(MARGIN) else "reproduced" if good else "inconclusive"
-    text = f"D, {tied}: {d:pp}{', strong' if good and d.below(STRONG) else ''}; {fewer:.1f} times fewer parameters; R = {kept}. "
-    text += f"Untied {level:%}, to be judged at most {bar:.2f}; {equal} (E) minus untied {gain:pp}. "
-    text += each({f"D, {a}": arms.difference(a, f"un{a}") for a in shallower})
-    best = (min(rates.labels(f"{kind}, rate"), key=trials.get, default="") for kind in ("tied", "untied"))
-    return word if judged else "not testable", d, f"{text} Best on validation: {'; '.join(best)}."
+    text = each({f"D of {a}": arms.difference(a, f"un{a}") for a in (tied, *shallower)})
+    text += f"; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer parameters; R {kept}; untied "
+    text += f"{level:%}, its gate {Estimate(bar):%}; {equal} (E) minus untied {gain:pp}. Best on validation: "
+    best = {a.split(", ")[0]: a for a in sorted(rates.named(", rate"), key=trials.get, reverse=True)}
+    return word if judged else "not testable", d, text + ("; ".join(best.values()) or "untried") + "."
 
 
 @claim("C12", "Deeper would train better", "its low accuracy suggests more deep blocks (7)")
 def c12(arms):
     """Both main effects and the interaction, as a family; the verdict is on depth."""
-    (a, b), (c, d) = arms.labels("depth-1"), arms.labels("n = ")  # the paper's recipe, the modern one
+    (a, b), (c, d) = arms.named("depth-1"), arms.named("n = ")  # the paper's recipe, the modern one
     effects = {
         "depth": arms.contrast({c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
         "recipe": arms.contrast({b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
         "depth given the modern recipe minus given the paper's": arms.contrast({d: 1, b: -1, c: -1, a: 1}),
     }
-    return verdict(below_zero(effects.values())[0]), effects["depth"], f"Change of the error by {each(effects)}."
+    return verdict(below_zero(effects)["depth"]), effects["depth"], f"Change of the error by {each(effects)}."
 
 
 @claim("C13", "What might help", "RecNets might do better without dropout, with other unrolls or activations (7)")
 def c13(arms):
-    """A change helps if its interval lies below 0, after Holm; `partly` if some help. The number is the first conjecture's:
-    no dropout, in the true RecNet."""
-    pairs = {a: (a, a.split(",")[0]) for a in arms.labels(", ")}
-    pairs["true, dropout 0.5"] = pairs["true, dropout 0.5"][::-1]  # the true one has none: the change is to take it out
-    changes = {a.replace("true, dropout 0.5", "true, no dropout"): arms.difference(*pair) for a, pair in pairs.items()}
-    helpful = [a for a, helps in zip(changes, below_zero(changes.values()), strict=True) if helps]
+    """A change helps if its interval lies below 0, after Holm; `partly` if some help. The number is that of the first
+    conjecture, no dropout, in the true RecNet."""
+    pairs = {a: (a, a.split(",")[0]) for a in arms.named(", ")}
+    pairs["true, no dropout"] = pairs.pop("true, dropout 0.5")[::-1]  # the true one has none, so it is the base
+    changes = {a: arms.difference(*pair) for a, pair in pairs.items()}
+    helpful = [a for a, helps in below_zero(changes).items() if helps]
     word = "reproduced" if len(helpful) == len(changes) else "partly" if helpful else "not reproduced"
     text = f"Change of the error: {each(changes)}. Helpful: {'; '.join(helpful) or 'none'}."
     return word, changes["true, no dropout"], text
@@ -373,90 +329,75 @@ def c13(arms):
 @claim("C14", "Facts about CIFAR-10", "its counts; classes such as boats and train (4.1)", "images")
 def c14(check):
     """Counts `reproduced`, names `erratum`: in one word, an erratum."""
-    found = check["result"]
-    counts = found["training"], found["test"], found["shape"], found["per_class_training"], found["per_class_test"]
-    right = counts == (50_000, 10_000, [32, 32, 3], [5000] * 10, [1000] * 10)
+    found, counts = check["result"], {"training": 50_000, "test": 10_000, "shape": [32, 32, 3]}
+    right = found == found | counts | {"per_class_training": [5000] * 10, "per_class_test": [1000] * 10}
     uneven, absent = sum(batch != [1000] * 10 for batch in found["per_class_batch"]), ", ".join(found["absent"])
-    text = (
-        f"Counts as stated: {right}; {uneven} of 5 training batches are uneven. Named but no class: {absent or 'none'}."
-    )
+    text = f"Counts as stated: {ANSWER[right]}; uneven batches: {uneven} of 5; named, but no class: {absent or 'none'}."
     word = "contradicted" if not right else "erratum" if absent else "reproduced"
-    return word, Estimate(counts[0] + counts[1]), text
+    return word, Estimate(found["training"] + found["test"]), text
 
 
 @claim("C15", "Why RecNet was better", "the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)")
 def c15(arms):
-    """Recurrence helps: seven steps beat no RNN and one step (a family). Depth 1 is why the ResNet fails: a correct
-    depth-1 net fails too, lower end > DEPTH_1 - NEAR. Shallowness is why RecNet over-fits: the gap of one step is larger
-    than that of seven."""
-    none, seven, *_, one = arms.labels("P1, final") + arms.labels("1 step")
-    correct, *readings = arms.labels("a correct") + arms.labels("RecNet", but=["final"])
-    rnn, recurrence, shallow = (
-        arms.difference(seven, none),
-        arms.difference(seven, one),
-        arms.difference(one, seven, gap),
-    )
-    facts = both(*below_zero([rnn, recurrence])), arms.mean(correct).above(DEPTH_1 - NEAR), shallow.above(0)
-    words = [verdict(fact) for fact in facts]
-    lower = sum(arms.average(a) < arms.average(a.replace("RecNet", "depth-1")) for a in readings)
-    text = f"Recurrence helps: {words[0]}; depth 1 is why: {words[1]}; shallowness is why: {words[2]}. Seven steps minus no RNN "
-    text += f"{rnn:pp} (lower in {lower} of {len(readings)} readings), minus one {recurrence:pp}; gap of one minus of seven "
-    text += f"{shallow:pp}. {each({a: arms.mean(a) for a in arms.labels('final')}, '%')}."
-    return parts(*words), rnn, text
+    """(a) recurrence helps: seven steps beat no RNN and one step (a family). (b) depth 1 is why the ResNet fails: a
+    correct depth-1 net fails too, lower end > DEPTH_1 - NEAR. (c) shallowness is why RecNet over-fits: the gap of one
+    step is larger than that of seven."""
+    none, seven, one = "depth-1, P1, final", "RecNet, P1, final", "1 step, final"
+    rnn, recurrence, gaps = arms.difference(seven, none), arms.difference(seven, one), arms.difference(one, seven, gap)
+    correct, readings = arms.mean("a correct depth-1 net, final"), arms.named("RecNet", but=["final"])
+    facts = both(*below_zero({none: rnn, one: recurrence}).values()), correct.above(DEPTH_1 - NEAR), gaps.above(0)
+    a, b, c = (ANSWER[fact] for fact in facts)
+    lower = sum(arms.average(r) < arms.average(r.replace("RecNet", "depth-1")) for r in readings)
+    text = f"(a): {a}, seven steps minus no RNN {rnn:pp}, below 0 in {lower} of {len(readings)} readings, minus one "
+    text += f"{recurrence:pp}; (b): {b}; (c): {c}, gap of one step minus gap of seven {gaps:pp}. Errors: "
+    return parts(*map(verdict, facts)), rnn, text + each({r: arms.mean(r) for r in arms.named("final")}, "%") + "."
 
 
-@claim(
-    "C16", "Said in passing", "residual nets learn faster; pooling makes invariant; CNNs train easily (1, 2)", "epochs"
-)
+@claim("C16", "Said in passing", "residual nets learn faster; pooling makes invariant; CNNs train easily (1)", "epochs")
 def c16(arms):
     """`completed`: a sentence and a number each."""
 
     def epochs(run):
         return next((e["epoch"] for e in run.curve if e["val_error"] <= LEARNT), math.nan)
 
-    (*_, plain), (*_, residual) = arms.labels("plain"), arms.labels("residual")
+    (*_, plain), (*_, residual) = arms.named("plain"), arms.named("residual")
     saved = arms.difference(plain, residual, epochs)
-    shifted = {f"{d} px": arms.mean("MNIST CNN", lambda run, d=d: run.probes["shifts_end"][d]) for d in (0, 6)}
-    others = {a: arms.difference(a, "MNIST CNN") for a in arms.labels("MNIST", but=["CNN"])}
-    drops = pd.DataFrame([run.probes["drops_end"] for run in arms.runs[residual]]).mean()
+    shifts = {f"{d} px": arms.mean("MNIST CNN", lambda run, d=d: run.probes["shifts_end"][d]) for d in (0, 6)}
+    others = {a: arms.difference(a, "MNIST CNN") for a in arms.named("MNIST", but=["CNN"])}
+    drops = pd.DataFrame([run.probes["drops_end"] for run in arms[residual]]).mean()
     rises = (drops - drops["none"]).drop("none")
-    text = f"To {LEARNT} % {plain} takes {saved:epochs} more than {residual}. MNIST shifted: {each(shifted, '%')}. Minus the CNN: "
-    text += f"{each(others)}. One of {len(rises)} steps left out costs {residual} {rises.min():.2f} to {rises.max():.2f} pp."
+    text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}. MNIST, shifted: {each(shifts, '%')}; minus the "
+    text += f"CNN: {each(others)}. One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
     return "completed", saved, text
-
-
-# -- Beyond the paper.
 
 
 @claim("B1", "Does sharing the norm break sharing?", "nothing; expected: a shared norm is clearly worse")
 def b1(arms):
     """Own minus shared norm below 0, after Holm over the norms. Jastrzebski et al. (2018) found it so."""
 
-    def with_statistics(kind):
-        return lambda run: run.probes["statistics_end"][kind]
+    def under(statistics):
+        return lambda run: run.probes["statistics_end"][statistics]
 
-    own, *others = arms.runs
-    changes = {a: arms.difference(own, a) for a in others}
-    worse = dict(zip(changes, below_zero(changes.values()), strict=True))["shared norm"]
-    kinds = ("running", "batch", "reestimated")
-    ways = {kind: arms.difference("shared norm", own, with_statistics(kind)) for kind in kinds}
+    own, shared = "own norm", "shared norm"
+    changes = {a: arms.difference(own, a) for a in arms if a != own}
+    ways = {kind: arms.difference(shared, own, under(kind)) for kind in ("running", "batch", "reestimated")}
     text = f"Shared minus own norm, by the statistics used: {each(ways)}. Own norm minus the others: {each(changes)}."
-    return verdict(worse), arms.difference("shared norm", own), text
+    return verdict(below_zero(changes)[shared]), arms.difference(shared, own), text
 
 
 @claim("B2", "What does each step do?", "nothing; expected: the error falls step by step, extrapolation is limited")
 def b2(arms):
     """Each step lowers the error read out after it (a family); twice the trained steps gain less than EQUIVALENT."""
 
-    def course(run):  # read out after the transition, after each step, after twice the steps
+    def course(run):  # after the transition, after each step, after twice the steps
         return [*run.probes["readouts_end"]["trained"], [*run.probes["readouts_end"]["beyond"].values()][-1]]
 
-    mean = np.mean([course(run) for run in arms.runs["tied"]], axis=0)
-    *steps, more = (arms.mean("tied", lambda run, t=t: np.diff(course(run))[t]) for t in range(len(mean) - 1))
+    shown = np.mean([course(run) for run in arms["tied"]], axis=0)
+    *steps, more = (arms.mean("tied", lambda run, t=t: np.diff(course(run))[t]) for t in range(len(shown) - 1))
     total = arms.mean("tied", lambda run: course(run)[-2] - course(run)[0])
-    text = f"Error in % read out after the transition, each step, and twice the steps: {', '.join(f'{e:.1f}' for e in mean)}; "
-    text += f"the steps change it by {total:pp}, as many again by {more:pp}."
-    return verdict(both(*below_zero(steps), more.above(-EQUIVALENT))), total, text
+    text = f"Error in % after the transition, each step, twice the steps: {', '.join(f'{e:.1f}' for e in shown)}; by "
+    text += f"the steps {total:pp}, by as many again {more:pp}."
+    return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), total, text
 
 
 claim("B3", "The aim, reached", "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)")(None)
@@ -465,25 +406,23 @@ claim("B4", "Several states with feed-back", "nothing; after ref. 2")(None)
 
 @claim("B5", "How far from normal is 54 / 45?", "nothing; expected: 45 % is passed within two epochs", "%")
 def b5(arms):
-    """Every corrected net's validation error by epoch PASSED_BY, upper end < PASSED. The number is the deepest net's."""
+    """Every corrected net's error by epoch PASSED_BY, upper end < PASSED; the number is the deepest net's."""
 
     def after(epoch):
         return lambda run: run.curve[:epoch][-1]["val_error"]
 
-    early, (*_, deep) = {a: arms.mean(a, after(PASSED_BY)) for a in arms.runs}, arms.runs
+    early, (*_, deep) = {a: arms.mean(a, after(PASSED_BY)) for a in arms}, arms
     course = ", ".join(f"{arms.average(deep, after(epoch)):.1f}" for epoch in (1, 2, 5, 10))
-    text = (
-        f"By epoch {PASSED_BY}: {each(early, '%')}. {deep} by epoch 1, 2, 5, 10, as far as it was trained: {course} %."
-    )
+    text = f"By epoch {PASSED_BY}: {each(early, '%')}. {deep} by epoch 1, 2, 5, 10, as far as trained: {course} %."
     return verdict(both(*(e.below(PASSED) for e in early.values()))), early[deep], text
 
 
 @claim("B6", "What closes the gap?", "nothing; expected: most is recipe and wiring, not depth", "")
 def b6(arms):
-    """Share of wiring, optimiser and augmentation in the gain from the paper's RecNet to the deep net: lower end > 1/2."""
-    start, wiring, stem, optimiser, augmentation, depth, _ = arms.runs
-    bars = {after: arms.difference(after, before) for before, after in pairwise(arms.runs)}
-    sure = [a for a, fact in zip(bars, below_zero(bars.values()), strict=True) if fact is not None]
+    """Share of wiring, optimiser and augmentation in the gain from the paper's RecNet to depth: lower end > 0.5."""
+    start, wiring, stem, optimiser, augmentation, depth, _ = arms
+    bars = {after: arms.difference(after, before) for before, after in pairwise(arms)}
+    sure = [a for a, fact in below_zero(bars).items() if fact is not None]
     share = arms.ratio({start: 1, wiring: -1, stem: 1, optimiser: 0, augmentation: -1, depth: 0}, {start: 1, depth: -1})
     text = f"From {arms.average(start):.1f} % on: {each(bars)}. Beyond chance: {'; '.join(sure) or 'none'}. "
     return verdict(share.above(0.5)), share, text + f"Share of wiring and recipe in the gain up to depth: {share}."
@@ -492,42 +431,37 @@ def b6(arms):
 claim("B7", "Where should one share?", "nothing; ref. 2 is said to find sharing harmful late")(None)
 
 
-# -- Findings.
+def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
+    """The findings on all claims, or those named, in order, from the runs of one profile.
 
-
-def judge(profile, records, seed=0, seeds=1, standin=False):
-    """The findings on all claims, in order, from the runs of one profile.
-
-    records: as `runs.read` gives them. seed, seeds: the first seed and their number in the small profiles. standin: take the
-    runs on stand-in data, which get no verdict. Raises ValueError on an unknown profile.
+    records: as `runs.read` gives them. seed, seeds: the first seed and their number in the small profiles. standin:
+    take the runs on stand-in data, which get no verdict. Raises ValueError on an unknown profile.
     """
     experiments.Design(profile)
-    return [_judge(c, profile, records, seed, seeds, standin) for c in CLAIMS.values()]
+    return [_judge(*CLAIMS[name], profile, records, seed, seeds, standin) for name in only or CLAIMS]
 
 
-def _judge(c, profile, records, seed, seeds, standin):
-    none = Finding(c.id, c.title, c.paper, unit=c.unit, text="Its runs are not designed yet.")
-    if c.rule is None:
-        return none
-    designs = [d for d in (c.id, *c.also) if d in experiments.CLAIMS]
-    frames = [experiments.select(records, d, profile, seed, seeds, standin) for d in designs]
-    checks = [_check(records, name, profile, standin) for name in experiments.CHECKS.get(c.id, ())]
+def _judge(blank, rule, also, profile, records, seed, seeds, standin):
+    if rule is None:
+        return blank
+    designs = [d for d in (blank.id, *also) if d in experiments.CLAIMS]
+    arms = [Arms(experiments.select(records, d, profile, seed, seeds, standin)) for d in designs]
+    checks = [_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)
-    made = len({key for frame in frames for key in frame.get("key", ())}) + sum(map(bool, checks))
+    made = len({run.key for design in arms for same in design.values() for run in same}) + sum(map(bool, checks))
     if made < wanted:
-        return replace(none, text=f"{made} of the {wanted} runs that it needs are there.")
-    arms = [Arms(frame) for frame in frames]
+        return replace(blank, text=f"{made} of the {wanted} runs that it needs are there.")
     try:
-        word, (value, *interval, _), text = c.rule(*arms, *checks)
+        word, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:
         word, (value, *interval, _), text = "not testable", Estimate(math.nan), str(mixed)
     source = "recorded" if profile == "paper" else f"this run: {profile}"
     if standin:
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
-    elif not (profile == "paper" or (profile == "quick" and c.id in EXACT_CLAIMS)):
+    elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
-    n = min((len(arms[0].runs[a]) for a in arms[0].labels("final") or arms[0].runs), default=0) if arms else 0
-    return replace(none, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
+    n = min((len(arms[0][a]) for a in arms[0].named("final") or arms[0]), default=0) if arms else 0
+    return replace(blank, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
 
 
 def _check(records, name, profile, standin):
@@ -548,30 +482,41 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     """
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
-    return pd.DataFrame(
-        [(a.id, a.claim, a.paper, a.shown, b.shown, best.verdict) for a, b, best in rows],
-        columns=["id", "claim", "paper", "recorded", "this run", "verdict"],
-    )
+    cells = [(a.id, a.claim, a.paper, a.shown, b.shown, best.verdict) for a, b, best in rows]
+    return pd.DataFrame(cells, columns=["id", "claim", "paper", "recorded", "this run", "verdict"])
 
 
 def title(findings):
-    """The title's two halves, {"experiment": ..., "thesis": ...}: "[Re]", "[¬Re]", or "[?]" while it is not decided."""
-    words = {f.id: f.verdict for f in findings if f.source == "recorded"}
+    """The title's two halves out of `judge`'s findings, {"experiment": ..., "thesis": ...}: "[Re]", "[¬Re]", or "[?]"
+    while it is not decided."""
 
     def half(*names):
-        verdicts = {words.get(name) for name in names}
-        failed = {"contradicted", "not reproduced", "partly"} & verdicts
-        return "[¬Re]" if failed else "[Re]" if verdicts == {"reproduced"} else "[?]"
+        words = {f.verdict if f.source == "recorded" else "not run" for f in findings if f.id in names}
+        failed = words & {"contradicted", "not reproduced", "partly"}
+        return "[¬Re]" if failed else "[Re]" if words == {"reproduced"} else "[?]"
 
     return {"experiment": half("C7", "C8", "C15"), "thesis": half("C11")}
+
+
+def show(name, profile, seed=0, seeds=1, short=False):
+    """In a notebook: a claim, what the paper says of it, what was found in this profile's runs, and the verdict.
+
+    short: what was found alone. The kind of data is that of the runs at hand, real ones first.
+    """
+    from IPython.display import Markdown, display
+
+    records = runs.read(runs.store(profile))
+    (f,) = fullest(*(judge(profile, records, seed, seeds, fake, only=[name]) for fake in (False, True)))
+    text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.text}"
+    if not short:
+        text = f"> *The paper:* {f.paper}\n\n{text}" + (f" ({f.shown})" if f.source != "none" else "")
+    display(Markdown(text))
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m lib.claims", description="The claims and what was found.")
     parser.add_argument("--runs", help="a store: results or build/runs (default: both)")
     parser.add_argument("--profile", choices=experiments.PROFILES, help="default: for each claim the fullest there is")
-    parser.add_argument("--seed", type=int, default=0, help="first seed of the small profiles")
-    parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the small profiles")
     parser.add_argument("--json", action="store_true", help="one JSON array")
     args = parser.parse_args(argv)
     if args.runs and not Path(args.runs).is_dir():
@@ -582,12 +527,12 @@ def main(argv=None):
         print(damaged, file=sys.stderr)
         return 1
     profiles = [args.profile] if args.profile else experiments.PROFILES[::-1]
-    found = fullest(*(judge(p, records, args.seed, args.seeds, fake) for p in profiles for fake in (False, True)))
+    found = fullest(*(judge(p, records, standin=fake) for p in profiles for fake in (False, True)))
     if args.json:
         print(json.dumps([f.json() for f in found], indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        shown = pd.DataFrame({"id": f.id, "claim": f.claim, "found": f.shown, "verdict": f.verdict} for f in found)
-        print(shown.to_string(index=False))
+        rows = ((f.id, f.claim, f.shown, f.verdict) for f in found)
+        print(pd.DataFrame(rows, columns=["id", "claim", "found", "verdict"]).to_string(index=False))
     return 0
 
 

@@ -259,7 +259,8 @@ class Design:
             for name in self.size.readings
             for kind in ("depth-1", "RecNet")
         }
-        arms |= {f"{kind}, P1, final": self.reading("P1", kind == "RecNet", final=True) for kind in ("depth-1", "RecNet")}
+        for kind in ("depth-1", "RecNet"):
+            arms[f"{kind}, P1, final"] = self.reading("P1", kind == "RecNet", final=True)
         for steps in self.size.unrolls:
             arms[f"{steps} step{'s' * (steps > 1)}, final"] = self.reading("P1", True, final=True, steps=steps)
         return arms | {"a correct depth-1 net, final": self.cifar("resnet", epochs=self.size.long, n=1)}

@@ -183,6 +183,9 @@ class ConvBlock(keras.layers.Layer):
         self.norm = make_norm(norm, steps, gamma, name="norm")
         self.activation = keras.layers.Activation(activation, name="activation")
 
+    def build(self, input_shape):
+        """Nothing to do: each part builds itself when called; without this, Keras would trace `call` a second time."""
+
     def call(self, x, step=0, training=False):
         if self.pre:
             return self.conv(self.activation(self.norm(x, step=step, training=training)))
@@ -236,6 +239,9 @@ class ResidualBlock(keras.layers.Layer):
             )
         self.norm = make_norm(norm if after else None, steps, gamma, name="norm")
         self.activation = keras.layers.Activation(activation if activate and not pre else None, name="activation")
+
+    def build(self, input_shape):
+        """Nothing to do, as in ConvBlock."""
 
     def call(self, x, step=0, training=False):
         """x: (batch, height, width, channels) -> (batch, height / stride, width / stride, width)."""

@@ -4,6 +4,7 @@ Every net takes raw images, uint8 (batch, height, width, channels), scales them 
 (batch, classes). Depth counts as in He et al. (2015): n blocks a stage, three stages, 6n + 2 weight layers.
 """
 
+import contextlib
 from functools import partial
 
 import keras
@@ -230,7 +231,23 @@ def count(model):
 
 def sublayers(model, kind):
     """All layers of the given class (or classes) inside a model, each once, in the order of the forward pass."""
-    return [layer for layer in dict.fromkeys(model._flatten_layers()) if isinstance(layer, kind)]
+    # level by level: Keras' own recursion reverses the inner levels
+    layers_inside = model._flatten_layers(include_self=False, recursive=False)
+    found = [x for layer in layers_inside for x in [layer] * isinstance(layer, kind) + sublayers(layer, kind)]
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def watched(found, watch):
+    """Inside, each call of these layers goes through watch(layer, call, x, ...), where `call` is what it was before."""
+    calls = {layer: layer.call for layer in found}
+    try:
+        for layer, call in calls.items():
+            layer.call = partial(watch, layer, call)
+        yield
+    finally:
+        for layer, call in calls.items():
+            layer.call = call
 
 
 def flops(model, shape):
@@ -241,27 +258,17 @@ def flops(model, shape):
     """
     total = 0
 
-    def watch(layer):
-        call = layer.call
+    def add(layer, call, x, *args, **kwargs):
+        nonlocal total
+        y = call(x, *args, **kwargs)
+        if isinstance(layer, layers.SimpleRNN):
+            cell = layer.cell
+            total += 2 * x.shape[1] * (cell.kernel.shape[0] + cell.units) * cell.units
+        else:  # every output value of a convolution or a dense layer sums as many products as its kernel has rows
+            positions = ops.size(y) // y.shape[-1]
+            total += 2 * int(positions) * int(ops.size(layer.kernel))
+        return y
 
-        def watched(x, *args, **kwargs):
-            nonlocal total
-            y = call(x, *args, **kwargs)
-            if isinstance(layer, layers.SimpleRNN):
-                cell = layer.cell
-                total += 2 * x.shape[1] * (cell.kernel.shape[0] + cell.units) * cell.units
-            else:  # every output value of a convolution or a dense layer sums as many products as its kernel has rows
-                positions = ops.size(y) // y.shape[-1]
-                total += 2 * int(positions) * int(ops.size(layer.kernel))
-            return y
-
-        layer.call = watched
-        return layer, call
-
-    watched = [watch(layer) for layer in sublayers(model, (layers.Conv2D, layers.Dense, layers.SimpleRNN))]
-    try:
+    with watched(sublayers(model, (layers.Conv2D, layers.Dense, layers.SimpleRNN)), add):
         model(ops.zeros((1, *shape), "uint8"))
-    finally:
-        for layer, call in watched:
-            layer.call = call
     return total

@@ -1,7 +1,7 @@
-"""The figures: one function a kind, runs or arrays in, a `Picture` with its alternative text out. One theme, one palette.
+"""The figures: one function a kind, runs or arrays in, a `Picture` with its alternative text out.
 
-A `frame` is what `grid.get` returns: a row a run, its arm in the column `arm`. It may be empty (nothing recorded yet), which
-every function takes in its stride. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own.
+A `frame` is what `grid.get` returns: a row a run, its arm in the column `arm`. It may be empty (nothing recorded yet):
+then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own.
 """
 
 import base64
@@ -30,19 +30,19 @@ OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # t
 # What a word in an arm's label says about its family; the first that fits counts ("untied" holds "tied").
 WORDS = {"untied": "untied", "residual": "untied", "resnet": "untied", "depth-1": "untied"}
 WORDS |= {"tied": "tied", "recnet": "tied", "plain": "plain"}
-PANEL, INK, FAINT = "#FCFBF8", "#222222", "#DDDAD2"  # light in dark mode too, where a figure is a card
+PANEL, INK = "#FCFBF8", "#222222"  # light in dark mode too, where a figure is a card
 WIDTH = 6.8  # inches, of every figure
+SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
+DASHED = {"color": COLOURS["paper"], "lw": 1.2, "ls": (0, (6, 3))}  # to compare with: the paper's value, a margin
 
 
 def theme():
     """The look of every figure; set once, when this module is imported."""
-    sns.set_theme(style="whitegrid", font="DejaVu Sans")
+    sns.set_theme(style="whitegrid", font="DejaVu Sans", font_scale=0.85)
     rc("svg", fonttype="none", hashsalt="recnet")  # text stays text; ids come from the content, not from chance
-    rc("axes", edgecolor=INK, labelsize=10, titlesize=10, titlelocation="left")
+    rc("axes", edgecolor=INK, titlelocation="left")
     rc("axes.spines", top=False, right=False)
-    rc("grid", color=FAINT)
-    rc("font", size=10)
-    rc(("xtick", "ytick"), labelsize=10)
+    rc("grid", color="#DDDAD2")
     rc(("axes", "figure", "savefig"), facecolor=PANEL)
 
 
@@ -52,35 +52,31 @@ theme()
 class Picture:
     """A figure with its alternative text, which shows itself in a notebook: as SVG, or as PNG where it is a photo.
 
-    The figure is one of `matplotlib.figure`, unknown to pyplot: no backend shows it a second time, and none has to be chosen.
+    The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption.
+    The figure is one of `matplotlib.figure`, unknown to pyplot: no backend shows it again, and none has to be chosen.
     """
 
     def __init__(self, figure, alt, photo=False):
-        self.figure, self.alt = figure, alt
-        self.mime = "image/png" if photo else "image/svg+xml"
+        self.figure, self.alt, self.photo = figure, alt[:1].upper() + alt[1:], photo
 
     def __repr__(self):
         return f"Picture: {self.alt}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        data = base64.b64encode(self.png).decode() if self.mime == "image/png" else self.svg
-        return {self.mime: data}, {self.mime: {"alt": self.alt}}
+        mime = "image/png" if self.photo else "image/svg+xml"
+        return {mime: self.data}, {mime: {"alt": self.alt}}
 
     @functools.cached_property
-    def png(self):
-        """PNG as bytes, twice as fine as it is shown."""
-        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
-        return buffer.getvalue()
-
-    @functools.cached_property
-    def svg(self):
-        """SVG as text: as wide as its place allows, and fit to stand inside a page beside others.
+    def data(self):
+        """The PNG in base64, or the SVG, as wide as its place allows and fit to stand beside others in one page.
 
         Matplotlib numbers its ids from 1 in every figure; here they get a prefix made from the content.
         """
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        self.figure.savefig(buffer := io.StringIO(), format="svg", metadata=metadata)
-        body = buffer.getvalue().partition("<svg")[2].partition(">")[2]
+        dated = dict.fromkeys(["Software"] if self.photo else ["Creator", "Date", "Format", "Type"])
+        self.figure.savefig(file := io.BytesIO(), format="png" if self.photo else "svg", dpi=128, metadata=dated)
+        if self.photo:
+            return base64.b64encode(file.getvalue()).decode()
+        body = file.getvalue().decode().partition("<svg")[2].partition(">")[2]
         prefix = "f" + hashlib.sha256((body + self.alt).encode()).hexdigest()[:10]
         body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
         width, height = 72 * self.figure.get_size_inches()
@@ -98,24 +94,11 @@ def nothing():
     return Picture(figure, "No runs recorded yet.")
 
 
-def _unless_empty(plot):
-    """A plot that is replaced by `nothing` where its first argument is empty."""
-
-    @functools.wraps(plot)
-    def drawn(*args, **kwargs):
-        return plot(*args, **kwargs) if len(next(iter((*args, *kwargs.values())))) else nothing()
-
-    return drawn
-
-
-# -- words and numbers ------------------------------------------------------------------------------------------------
-
-
 def pm(values, digits=1):
-    """A mean in prose: "12.3 ± 0.4" (standard deviation), "12.3" if there is one value, "-" if none; None is skipped."""
+    """A mean in prose: "12.3 ± 0.4" (standard deviation), "12.3" of one value, "-" of none; None is skipped."""
     values = pd.Series(values, dtype=float).dropna()
-    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{spread}" if len(values) else "-"
+    spread = f" ± {values.std():,.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():,.{digits}f}{spread}" if len(values) else "-"
 
 
 def say(text):
@@ -127,14 +110,13 @@ def say(text):
 
 def show(*objects):
     """Shows the source of functions, classes or methods, so that a notebook need not repeat what it calls."""
-    source = "\n\n".join(textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects)
-    say(f"```python\n{source}\n```")
+    say("```python\n" + "\n\n".join(textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects) + "\n```")
 
 
 def probe(frame, name, field=None):
     """What a probe measured: {arm: [its value, a run each]}; arms without it are left out.
 
-    field: an entry of that value, or, where it has no such entry, of each of its entries ("size" of every step's update).
+    field: an entry of that value or, where it has no such entry, of each of its entries ("size" of every update).
     """
     found = {}
     for row in frame.itertuples():
@@ -152,24 +134,18 @@ def _short(value):
     return f"{value / size:.3g}{unit}"
 
 
-def _signed(value, digits=1):
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
 def _name(measure):
     """The column "val_error" -> "validation error, %"."""
-    return measure.replace("val_", "validation ").replace("train_", "training ").replace("_", " ") + ", %"
+    words = {"val": "validation", "train": "training", "held_out": "held-out"}
+    return f"{words.get(name := measure.removesuffix('_error'), name)} error, %"
 
 
-# -- pieces of figures ------------------------------------------------------------------------------------------------
-
-
-def _panel(height):
+def _panel(height, columns=1):
     figure = Figure((WIDTH, height), layout="constrained")
-    return figure, figure.subplots()
+    return figure, figure.subplots(1, columns, sharey=True)
 
 
-def _mix(colour, other, share):
+def mix(colour, other, share):
     return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
 
 
@@ -179,16 +155,16 @@ def colours(labels):
     chosen = {}
     for label, own in family.items():
         members = [other for other in family if family[other] == own]
-        place = members.index(label)
-        pale = 0.6 * (1 - (place + 1) / len(members))
-        chosen[label] = _mix(COLOURS[own], "white", pale) if own else OTHERS[place % len(OTHERS)]
+        place = members.index(label) + 1
+        pale = 0.6 * (1 - place / len(members))
+        chosen[label] = mix(COLOURS[own], "white", pale) if own else OTHERS[place % len(OTHERS) - 1]
     return chosen
 
 
 def _groups(frame, measure):
     """{arm: a column's values, a seed each}, without the runs that lack it."""
-    groups = {arm: rows[measure].dropna().to_numpy(float) for arm, rows in frame.groupby("arm", sort=False)}
-    return {arm: values for arm, values in groups.items() if len(values)}
+    found = frame.dropna(subset=[measure]).groupby("arm", sort=False)[measure]
+    return {arm: values.to_numpy(float) for arm, values in found}
 
 
 def _log(axis):
@@ -201,7 +177,7 @@ def _log(axis):
 
 
 def _label_ends(ax, ends):
-    """A label right of the panel for each line, [(x, y of its end, text, colour)]; overlapping ones are moved apart."""
+    """A label right of the panel for each line, [(x, y of its end, text, colour)]; those that overlap move apart."""
     ends = sorted(ends, key=lambda end: end[1])
     ax.autoscale_view()  # else the limits are not known before the figure is drawn
     places = (ax.transScale + ax.transLimits).transform([end[:2] for end in ends])[:, 1]
@@ -211,61 +187,55 @@ def _label_ends(ax, ends):
         places[:-1] -= overlap
         places[1:] += overlap
     for (*end, text, colour), place in zip(ends, places, strict=True):
-        ink, leader = _mix(colour, "black", 0.35), {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkB": 3}
-        ax.annotate(text, end, (1.03, place), "data", "axes fraction", leader, va="center", color=ink)
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkB": 3, "relpos": (0, 0.5)}
+        style = {"va": "center", "color": mix(colour, "black", 0.35), "arrowprops": leader, "annotation_clip": False}
+        ax.annotate(text, end, (1.04, place), textcoords="axes fraction", **style)
 
 
 def _label_points(ax, points):
-    """A label beside each point, [(x, y, text, colour)], at the first of eight places around it that is free."""
+    """A label beside each point, [(x, y, text, colour)], in the first place around it that is free."""
     ax.autoscale_view()
     size = ax.figure.get_size_inches() - (1, 0.8)  # of the panel, about
     spots = (ax.transScale + ax.transLimits).transform([p[:2] for p in points]) * size
-    taken = [(*(spot - 0.06), *(spot + 0.06)) for spot in spots]  # left, bottom, right, top, in inches
+    taken = [(spot, 0.06) for spot in spots]  # what is on the panel: centre and half its size, in inches
     for (*point, text, colour), spot in zip(points, spots, strict=True):
-        half = np.array([0.039 * len(text), 0.08])
-        for side in ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)):
-            shift = side * (half + (0.09, 0.09 if side[0] == 0 else 0.05))
-            box = (*(spot + shift - half), *(spot + shift + half))
-            apart = all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in taken)
-            if apart and min(box) > 0 and (box[2:] < size).all():
-                break
-        taken.append(box)
-        style = {"ha": "center", "va": "center", "size": 9, "color": _mix(colour, "black", 0.35)}
+        half = np.array([0.039 * len(text), 0.07])
+        shifts = [(half + distance) * side for distance in (0.08, 0.2) for side in SIDES]
+        free = [s for s in shifts if all(np.any(abs(spot + s - at) > half + other) for at, other in taken)]
+        shift = (free or shifts)[0]
+        taken.append((spot + shift, half))
+        style = {"ha": "center", "va": "center", "size": 9, "color": mix(colour, "black", 0.35)}
         ax.annotate(text, point, 72 * shift, textcoords="offset points", **style)
 
 
-# -- photographs ------------------------------------------------------------------------------------------------------
-
-
-@_unless_empty
 def photographs(images, captions=(), columns=10, rows=(), what="images", size=0.6):
     """Images, each (H, W[, C]), uint8 or 0..1, or None for a gap, in a grid of squares of `size` inches.
 
     captions: one under each. rows: a label for each row of the grid. what: the alternative text calls them so.
     """
+    if not len(images):
+        return nothing()
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
     step = np.array([size + 0.05, size + 0.05 + 0.15 * lines])
-    margin = 0.1 + 0.085 * max((len(row) for row in rows), default=0)
+    margin = 0.1 + 0.085 * max(map(len, rows), default=0)
     width, height = (min(columns, len(images)), -(-len(images) // columns)) * step + (margin, 0.05)
     figure = Figure((width, height))
-    ax = figure.add_axes((0, 0, 1, 1))
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     for i, image in enumerate(images):
         left, top = (i % columns, i // columns) * step + (margin, 0.05)
         if image is not None:
-            x = np.squeeze(image) / (255 if image.dtype == np.uint8 else 1)
-            ax.imshow(x, "gray", vmin=0, vmax=1, extent=(left, left + size, top + size, top), interpolation="nearest")
+            x, place = np.squeeze(image), (left, left + size, top + size, top)
+            white = 255 if x.dtype == np.uint8 else 1
+            ax.imshow(x, "gray", vmin=0, vmax=white, extent=place, interpolation="nearest", aspect="auto")
         if captions:
             ax.text(left + size / 2, top + size + 0.02, captions[i], ha="center", va="top", size=7.5)
     for i, row in enumerate(rows):
         ax.text(margin - 0.08, 0.05 + i * step[1] + size / 2, row, ha="right", va="center", size=9)
-    ax.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     ax.axis("off")
-    words = [f"rows: {', '.join(rows)}"] * bool(rows) + [caption.replace("\n", ", ") for caption in captions]
-    count = sum(image is not None for image in images)
-    return Picture(figure, f"{count} {what}{': ' if words else ''}{'; '.join(words)}.", photo=True)
+    words = [what] + [f"rows: {', '.join(rows)}"] * bool(rows) + [text.replace("\n", ", ") for text in captions]
+    return Picture(figure, f"{sum(image is not None for image in images)} {'; '.join(words)}.", photo=True)
 
 
-@_unless_empty
 def samples(images, labels, classes, each=10):
     """The paper's figure 4: a row a class, of each the first `each` images. images (N, H, W, C) uint8, labels (N,)."""
     index = np.concatenate([np.flatnonzero(np.asarray(labels) == c)[:each] for c in range(len(classes))])
@@ -274,13 +244,13 @@ def samples(images, labels, classes, each=10):
 
 def mistakes(images, worst, classes):
     """The mistakes a net is surest of. images: the held-out ones; worst: what the probe `mistakes` of one run found."""
-    words = [f"{classes[m['label']]}\nas {classes[m['guess']]}\n{100 * m['confidence']:.0f} %" for m in worst]
+    words = [f"{classes[m['label']]}\nas {classes[m['guess']]}\n{100 * m['confidence']:.1f} %" for m in worst]
     what = "misclassified images that a net is surest of (label, as prediction, confidence)"
     return photographs([images[m["index"]] for m in worst], words, columns=8, what=what, size=0.78)
 
 
 def filters(kernels):
-    """A first layer's filters, (height, width, channels in, filters): mid-grey is 0, each filter at its own contrast."""
+    """A first layer's filters, (height, width, channels in, filters): mid-grey is 0, each at its own contrast."""
     k = np.moveaxis(np.asarray(kernels), -1, 0)
     scaled = 0.5 + 0.5 * k / np.maximum(np.abs(k).max((1, 2, 3), keepdims=True), 1e-12)
     return photographs(scaled, what=f"learned filters of {k.shape[1]}x{k.shape[2]} pixels, 0 in mid-grey")
@@ -293,80 +263,94 @@ def feature_maps(image, maps, each=10):
         x = np.moveaxis(np.asarray(x, float)[..., :each], -1, 0)
         low, high = x.min((1, 2), keepdims=True), x.max((1, 2), keepdims=True)
         images += [*((x - low) / np.maximum(high - low, 1e-12))] + [None] * (each - len(x))
-    return photographs(images, columns=each, rows=("input", *maps), what="images: the input, and feature maps", size=0.5)
+    return photographs(images, columns=each, rows=["input", *maps], what="images, input and feature maps", size=0.5)
 
 
-# -- lines ------------------------------------------------------------------------------------------------------------
-
-
-def _table(values):
-    """A row a run, a column a step, from a sequence (its steps are 0, 1, ...), a mapping, or a list of one of these."""
+def _table(values, log=False):
+    """A row a run, a column a step, from a sequence (from 0), a mapping, or a list of these; log: what is above 0."""
     one = isinstance(values, dict) or not isinstance(values[0], (dict, list, tuple, np.ndarray))
     runs = [v if isinstance(v, dict) else dict(enumerate(v)) for v in ([values] if one else values)]
-    return pd.DataFrame(runs, dtype=float).dropna(axis=1, how="all")
+    table = pd.DataFrame(runs, dtype=float)
+    return (table[table > 0] if log else table).dropna(axis=1, how="all")
 
 
-def _curves(groups, ylabel, xlabel, lines=None, mark=None, log=False):
-    """Lines against steps, {what: {label: values}}: of two groups the first is dashed. lines: {label: value}, across."""
-    tables = {(what, label): _table(values) for what, series in groups.items() for label, values in series.items()}
-    tables = {key: table for key, table in tables.items() if table.size}
+def _draw(ax, series, shade, style="-", log=False):
+    """The runs of each label thin, their mean thick. Returns their ends, {label: end}, and their courses in words."""
+    tables = {label: table for label, values in series.items() if (table := _table(values, log)).size}
     steps = list(dict.fromkeys(step for table in tables.values() for step in table))
-    if not steps:
-        return nothing()
-    named = isinstance(steps[0], str)
-    place = {step: i if named else step for i, step in enumerate(steps)}
-    figure, ax = _panel(3.5)
-    shade, ends, words = colours([label for _, label in tables]), {}, []
-    for (what, label), table in tables.items():
-        x, mean, colour = [place[step] for step in table], table.mean(), shade[label]
-        style = "--" if len(groups) > 1 and what == next(iter(groups)) else "-"
-        ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
-        ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 50 else None)
-        ends[label] = (x[-1], mean.iloc[-1], f"{label} {mean.iloc[-1]:.3g}", colour)
-        words.append(f"{what} {label} from {mean.iloc[0]:.3g} to {mean.iloc[-1]:.3g}".strip())
-    for label, value in (lines or {}).items():
-        ax.axhline(value, color=COLOURS["paper"], lw=1.2, ls=(0, (6, 3)))
-        ends[None, label] = (max(place.values()), value, f"{label} {value:.3g}", COLOURS["paper"])
-        words.append(f"line: {label}, {value:.3g}")
-    if mark is not None:
-        ax.axvline(mark, color=INK, lw=1, ls=":")
-        ax.text(mark, 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
-        words.append(f"trained with {mark} steps")
+    named = any(isinstance(step, str) for step in steps)
     if named:
         short = [re.sub(r"stage(\d+)_step(\d+)", r"\1.\2", step) for step in steps]
         ax.set_xticks(range(len(steps)), short, size=10 if len(steps) < 16 else 7.5)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.margins(x=0.02)
-    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    ax.set_title("dashed: {}    solid: {}".format(*groups) if len(groups) > 1 else "")
-    _label_ends(ax, ends.values())
-    return Picture(figure, f"{ylabel} by {xlabel}, first to last: {'; '.join(words)}.")
+    ends, courses = {}, []
+    for label, table in tables.items():
+        x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
+        ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
+        ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 16 else None)
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {mean.iloc[-1]:.3g}", colour)
+        courses.append(f"{label} from {mean.iloc[0]:.3g} to {mean.iloc[-1]:.3g}")
+    return ends, courses
+
+
+def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
+    """Lines across, {label: value}, axes and labels of a figure of lines; its Picture."""
+    if not ends:
+        return nothing()
+    first, last = figure.axes[0], figure.axes[-1]
+    for label, value in (lines or {}).items():
+        last.axhline(value, **DASHED)
+        ends = ends | {(label, value): (last.get_xlim()[1], value, f"{label}: {value:.3g}", INK)}
+        courses = [*courses, f"line: {label}, {value:.3g}"]
+    for ax in figure.axes:
+        ax.set(xlabel=xlabel, xmargin=0.02)
+    first.set(ylabel=ylabel)
+    if log:
+        _log(first.yaxis)
+    _label_ends(last, ends.values())
+    return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.")
 
 
 def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=False):
-    """A line a label over steps. series: {label: values}, values being a sequence (from 0), {step: value}, or a list of these.
+    """A line a label. series: {label: values}, values a sequence (steps from 0), {step: value}, or a list of these.
 
-    A step is a number or a name ("stage2_step1"). A list is of runs, thin lines with their mean. reference: {label: value}
-    as lines across. trained: marks this step. log: of the y axis.
+    A step is a number or a name ("stage2_step1"). A list is of runs, thin lines with their mean. reference:
+    {label: value}, lines across. trained: marks this step. log: of the y axis, on which 0 is left out.
     """
-    return _curves({"": series}, ylabel, xlabel, reference, trained, log)
+    figure, ax = _panel(3.5)
+    ends, courses = _draw(ax, series, colours(series), log=log)
+    if trained is not None:
+        ax.axvline(trained, color=INK, lw=1, ls=":")
+        ax.text(trained, 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
+        courses.append(f"trained with {trained} steps")
+    return _finish(figure, ends, courses, ylabel, xlabel, reference, log)
 
 
 def learning_curves(frame, paper=None):
-    """Error against epoch, training and validation; training as Keras prints it while training. paper: {label: error}."""
-    groups = {"while training": "train_error", "validation": "val_error"}
-    for what, column in groups.items():
-        curves = frame.curve.map(lambda curve, column=column: {e["epoch"]: e[column] for e in curve})
-        groups[what] = curves.groupby(frame.arm, sort=False).agg(list).to_dict()
-    return _curves(groups, "error, %", "epoch", paper)
+    """Error against epoch: validation and, dashed, training as Keras prints it meanwhile. paper: {label: error}."""
+    figure, ax = _panel(3.5)
+    ends, courses, shade, arms = {}, [], colours(frame.arm.unique()), frame.groupby("arm", sort=False)
+    for what, column, style in (("while training", "train_error", "--"), ("validation", "val_error", "-")):
+        series = {arm: [{e["epoch"]: e[column] for e in c} for c in rows.curve] for arm, rows in arms}
+        found, words = _draw(ax, series, shade, style)
+        ends |= found
+        courses += [f"{what}: {', '.join(words)}"] if words else []
+    ax.set_title("dashed: while training; solid: validation")
+    return _finish(figure, ends, courses, "error, %", "epoch", paper)
 
 
 def gradients(frame):
     """Norm of the loss gradient for each 3x3 convolution, first layer to last, before training and after one epoch."""
-    moments = {"before training": "gradients_start", "after epoch 1": "gradients_epoch1"}
-    groups = {what: probe(frame, name, "layers") for what, name in moments.items()}
-    return _curves(groups, "norm of the gradient", "3x3 convolution, the first is 0", log=True)
+    figure, panels = _panel(3.5, 2)
+    courses, shade = [], colours(frame.arm.unique())
+    for ax, when, title in zip(panels, ("start", "epoch1"), ("before training", "after epoch 1"), strict=True):
+        found = probe(frame, f"gradients_{when}", "layers").items()
+        series = {arm: [dict(zip(np.linspace(0, 1, len(r)), r, strict=True)) for r in runs] for arm, runs in found}
+        ends, words = _draw(ax, series, shade, log=True)
+        ax.set_title(title)
+        courses.append(f"{title}: {', '.join(words)}")
+    return _finish(figure, ends, courses, "norm of the gradient", "3x3 layers, first (0) to last (1)", log=True)
 
 
 def readouts(frame):
@@ -384,39 +368,39 @@ def functions(x, curves):
     gap = np.asarray(second) - np.asarray(first)
     top = np.abs(gap).argmax()
     series = {label: dict(zip(x, y, strict=True)) for label, y in (curves | {f"{b} - {a}": gap}).items()}
-    return per_step(series, "f(x)", "x", {f"largest gap, at x = {x[top]:.2g}:": gap[top]})
+    return per_step(series, "f(x)", "x", {f"largest gap, at x = {x[top]:.2g}": gap[top]})
 
-
-# -- rows -------------------------------------------------------------------------------------------------------------
 
 # Dots, the text at their right end, colour; the interval, if not that of the mean; where a bar to the mean starts.
 _Row = namedtuple("_Row", "values text colour interval left", defaults=(None, None))
 
 
-@_unless_empty
 def _rows(rows, xlabel, lines=None, log=False):
     """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
+    if not rows:
+        return nothing()
     figure, ax = _panel(0.75 + 0.36 * len(rows) + 0.25 * bool(lines))
     for i, (values, text, colour, interval, left) in enumerate(rows.values()):
         mean, low, high, _ = stats.mean(values)
         if left is not None:
-            ax.barh(i, mean - left, 0.6, left=left, color=_mix(colour, PANEL, 0.6))
+            ax.barh(i, mean - left, 0.6, left=left, color=mix(colour, PANEL, 0.6))
         ax.plot(interval or (low, high), [i, i], color=colour)
-        ax.plot(mean, i, "|", color=colour, ms=13, mew=1.8)
+        ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=colour, ms=13, mew=1.8)
         ax.scatter(values, [i] * len(values), 28, color=colour, alpha=0.75, edgecolor="white", lw=0.6, zorder=3)
         ax.text(1.02, i, text, transform=ax.get_yaxis_transform(), va="center")
-    for i, (label, value) in enumerate(sorted((lines or {}).items(), key=lambda line: line[1])):
-        ax.axvline(value, color=COLOURS["paper"], lw=1.2, ls=(0, (6, 3)))
-        side = "right" if i == 0 and len(lines) > 1 else "left"
+    lines, words = lines or {}, []
+    for label, value in lines.items():
+        side = "right" if len(lines) > 1 and value == min(lines.values()) else "left"
+        ax.axvline(value, **DASHED)
         ax.text(value, 1.01, f" {label} {value:g} ", transform=ax.get_xaxis_transform(), ha=side, va="bottom")
+        words.append(f"line at {value:g}, {label}")
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
-    ax.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
-    ax.margins(x=0.08)
     if log:
         _log(ax.xaxis)
-    words = [f"{label} {row.text}" for label, row in rows.items()] + [f"line: {k}, {v:g}" for k, v in (lines or {}).items()]
-    return Picture(figure, f"{xlabel}: {'; '.join(words)}.")
+    words += [f"{label}: {row.text}" for label, row in rows.items()]
+    return Picture(figure, f"{xlabel}. {'; '.join(words)}.")
 
 
 def errors(frame, measure="test_error", paper=None, sort=False):
@@ -431,45 +415,42 @@ def errors(frame, measure="test_error", paper=None, sort=False):
 
 def bars(series, xlabel):
     """Grouped bars. series: {group: {bar: value}, or a list of these, a run each}, as `probe` gives them."""
-    tables = {group: _table(values) for group, values in series.items()}
-    shade = dict(zip(dict.fromkeys(name for table in tables.values() for name in table), OTHERS, strict=False))
-    rows = {f"{group}: {k}": _Row(v := t[k].dropna(), pm(v), shade[k], left=0) for group, t in tables.items() for k in t}
+    columns = {(group, bar): column for group, values in series.items() for bar, column in _table(values).items()}
+    shade = dict(zip(dict.fromkeys(bar for _, bar in columns), OTHERS, strict=False))
+    digits = int(any((values % 1).any() for values in columns.values()))  # counts stand without ".0"
+    rows = {", ".join(key): _Row(v.dropna(), pm(v, digits), shade[key[1]], left=0) for key, v in columns.items()}
     return _rows(rows, xlabel)
 
 
 def waterfall(frame, measure="test_error"):
-    """From the first arm to the last, a change a row: the bar spans the change of the mean; seeds and interval as ever."""
+    """From the first arm to the last, a change a row: the bar spans the change of the mean."""
     rows, before = {}, 0.0
     for arm, values in _groups(frame, measure).items():
         mean = values.mean()
         colour = COLOURS["tied" if mean > before else "untied"] if rows else OTHERS[3]
-        rows[arm] = _Row(values, f"{mean:.1f}" + (f"   {_signed(mean - before)}" if rows else ""), colour, left=before)
+        rows[arm] = _Row(values, f"{mean:.1f}" + (f" ({mean - before:+.1f})" if rows else ""), colour, left=before)
         before = mean
     return _rows(rows, _name(measure))
 
 
 def cost(values, unit):
     """{label: number} on a logarithmic scale, the smallest first, each with how many times the smallest it is."""
-    least = min(values.values(), default=None)
-    order = sorted(values.items(), key=lambda item: item[1])
-    rows = {k: _Row([v], f"{_short(v)}  ({v / least:.3g}x)", COLOURS["untied"], (least, v)) for k, v in order}
+    order, least = sorted(values.items(), key=lambda item: item[1]), min(values.values(), default=None)
+    rows = {k: _Row([v], f"{_short(v)} ({v / least:.3g}x)", COLOURS["untied"], (least, v)) for k, v in order}
     return _rows(rows, unit, log=True)
 
 
 def differences(contrasts, bounds=None, unit="pp"):
-    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}, against margins {label: value}."""
+    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}."""
     rows = {}
     for label, (value, low, high, *_) in contrasts.items():
-        text = f"{_signed(value, 2)}  [{_signed(low, 2)}, {_signed(high, 2)}]"
-        rows[label] = _Row([value], text, COLOURS["tied"], (low, high))
-    return _rows(rows, f"difference, {unit}, with its 95 % interval", bounds)
-
-
-# -- the rest ---------------------------------------------------------------------------------------------------------
+        span = f" [{low:+.2f}, {high:+.2f}]" if low <= high else ""  # one seed has none
+        rows[label] = _Row([value], f"{value:+.2f}{span}", COLOURS["tied"], (low, high))
+    return _rows(rows, f"difference, {unit}, with its 95 % interval", {"none": 0} | (bounds or {}))
 
 
 def _family(experiment):
-    """("tied", 20): what a net is but for its depth, and its depth in weight layers, None for one outside He's family."""
+    """("tied", 20): what a net is but for its depth; its depth in weight layers, None outside He et al.'s family."""
     options = dict(experiment["options"])
     n = options.pop("n", None)
     name = {"resnet": "untied", "recnet": "tied"}.get(experiment["architecture"], experiment["architecture"])
@@ -477,17 +458,18 @@ def _family(experiment):
 
 
 def tradeoff(frame, against="parameters", measure="test_error", literature=None):
-    """Error against "depth", "parameters" or "flops"; nets that differ in nothing but depth are joined to a family.
+    """Error against "depth", "parameters" or "flops", of one recipe; nets that differ in depth alone make a family.
 
-    literature: a DataFrame with the columns label, error, and `against`: hollow grey marks.
+    The number beside a point is its depth in weight layers. literature: a DataFrame with the columns label, error and
+    `against`: hollow grey marks.
     """
-    xlabels = {"depth": "weight layers", "flops": "FLOPs of a forward pass", "parameters": "trainable weights"}
+    xlabel = {"depth": "weight layers", "flops": "FLOPs of a forward pass", "parameters": "trainable weights"}[against]
     frame = frame.dropna(subset=[measure])
     if frame.empty:
         return nothing()
     frame[["family", "depth"]] = [_family(e) for e in frame.experiment]
     figure, ax = _panel(4.2)
-    shade, points, words = colours(frame.family.unique()), [], []
+    shade, points, words = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], []
     for family, rows in frame.dropna(subset=[against]).groupby("family", sort=False):
         groups, colour = rows.groupby(against), shade[family]
         mean = groups[measure].mean()
@@ -495,8 +477,8 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         ax.scatter(rows[against], rows[measure], 16, color=colour, alpha=0.5)
         for x, values in groups[measure]:
             ax.plot([x, x], stats.mean(values)[1:3], color=colour)
-        depths = [f"{d:.0f} layers" if against != "depth" and d == d else "" for d in groups.depth.first()]
-        labels = [*depths[:-1], f"{family} {depths[-1]}".strip()]
+        depths = [f"{depth:.0f}" if depth > 0 else "" for depth in groups.depth.first()]
+        labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
         points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
         words.append(f"{family} {', '.join(f'{y:.1f} at {_short(x)}' for x, y in mean.items())}")
     if literature is not None:
@@ -504,29 +486,23 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]
         words.append(f"published: {', '.join(f'{text} {y:g} at {_short(x)}' for x, y, text, _ in published)}")
         points += published
-    ax.margins(x=0.12, y=0.1)
-    if against == "depth":
-        ax.set_xticks(sorted(frame.depth.dropna().unique()))
-    else:
-        _log(ax.xaxis)
-    ax.set(xlabel=xlabels[against], ylabel=_name(measure))
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
+    _log(ax.xaxis)
     _label_points(ax, points)
-    return Picture(figure, f"{_name(measure)} against {xlabels[against]}: {'; '.join(words)}.")
+    return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.")
 
 
-@_unless_empty
 def confusion(labels, predictions, classes):
-    """Counts of (label, prediction), both (N,) integers; the predictions also as a record keeps them, a string of digits."""
-    pairs = zip(labels, map(int, predictions), strict=False)  # a small profile predicts the first images only
+    """Counts of (label, prediction), integers; predictions may be of the first images alone, or a string of digits."""
+    if not len(predictions):
+        return nothing()
     counts = np.zeros((len(classes), len(classes)), int)
-    for label, prediction in pairs:
-        counts[label, prediction] += 1
-    wrong = counts - np.diag(np.diag(counts))
+    np.add.at(counts, (labels[: len(predictions)], [int(p) for p in predictions]), 1)
+    wrong = pd.DataFrame(counts - np.diag(np.diag(counts)), classes, classes)
     figure, ax = _panel(5.4)
-    ticks = {"xticklabels": classes, "yticklabels": classes}
-    sns.heatmap(wrong, ax=ax, cmap="Oranges", annot=counts, fmt="d", cbar=False, linewidths=1, linecolor=PANEL, **ticks)
-    ax.tick_params("x", rotation=45)
+    sns.heatmap(wrong, ax=ax, cmap="Oranges", annot=counts, fmt="d", cbar=False, linewidths=1, linecolor=PANEL)
+    ax.tick_params("x", rotation=45, rotation_mode="xtick")
     ax.set(xlabel="prediction", ylabel="label")
-    order = np.argsort(-wrong, axis=None, kind="stable")[:5]
-    most = [f"{classes[i]} as {classes[j]} {wrong[i, j]}" for i, j in np.stack(np.unravel_index(order, wrong.shape), 1)]
-    return Picture(figure, f"Confusion of {counts.sum()} images, {wrong.sum()} wrong; most often {', '.join(most)}.")
+    worst = wrong.melt(ignore_index=False).nlargest(5, "value").itertuples()
+    most = "; ".join(f"{label} as {guess} {n}" for label, guess, n in worst)
+    return Picture(figure, f"Confusion of {counts.sum()} images, {wrong.to_numpy().sum()} wrong. Most often: {most}.")

@@ -6,6 +6,7 @@ the validation images where the experiment has them, else the test images (at th
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from lib.layers import BatchNorm
 
 EVALUATION_BATCH = 500
 PROBE_BATCH = 128  # images a gradient or an activation norm is taken over
-REESTIMATION = 2000  # training images that running statistics are estimated anew from
+REESTIMATION = 2000  # training images that running statistics are estimated anew from ...
+REESTIMATION_BATCH = 250  # ... in batches of about this size
 DROP_IMAGES = 1000  # held-out images each dropped step is judged on
 
 
@@ -78,14 +80,22 @@ def untouched(model):
 
 
 def reestimate(model, x, **call):
-    """Sets the running statistics to the plain average over batches of x (N, H, W, C), as the net stands now.
+    """Sets the running statistics, as the net stands now, to the plain average over batches of x (N, H, W, C), and over
+    the steps where steps share them.
 
     call: passed on to the model (`steps=...`). Changes the model; wrap it in `untouched` to undo that.
     """
-    for i, batch in enumerate(np.array_split(x, max(1, len(x) // 250))):
-        for norm in models.sublayers(model, BatchNorm):
-            norm.momentum = i / (i + 1)
-        model(batch, training=True, **call)
+    seen = Counter()
+
+    def average(norm, call, x, step=0, training=False):
+        entry = norm, min(step, norm.statistics - 1)
+        norm.momentum = seen[entry] / (seen[entry] + 1)
+        seen[entry] += 1
+        return call(x, step=step, training=training)
+
+    with models.watched(models.sublayers(model, BatchNorm), average):
+        for batch in np.array_split(x, max(1, len(x) // REESTIMATION_BATCH)):
+            model(batch, training=True, **call)
 
 
 def _errors(function, x, y):
@@ -98,10 +108,10 @@ def _errors(function, x, y):
 
 
 def gradient_norms(model, train, held):
-    """Norm of the loss gradient for each 3x3 convolution's kernel, from the first layer to the last, on one training
-    batch."""
+    """Norm of the loss gradient for each convolution's kernel, 1x1 projections left out, from the first layer to the
+    last, on one training batch."""
     x, y = (part[:PROBE_BATCH] for part in train)
-    kernels = [v for v in model.trainable_variables if v.name == "kernel" and "/conv" in v.path]
+    kernels = [layer.kernel for layer in models.sublayers(model, keras.layers.Conv2D) if layer.kernel_size != (1, 1)]
 
     def loss():
         return ops.mean(keras.losses.sparse_categorical_crossentropy(y, model(x, training=True), from_logits=True))
@@ -125,8 +135,13 @@ def statistics(model, train, held):
     """Held-out error with running statistics, with each batch's own, and with statistics re-estimated from training
     images."""
     result = {"running": error(model, *held)}
+
+    def own(x):  # read out as in inference: only the norms are to differ, dropout is not
+        *_, (_, state) = model.states(x, training=True)
+        return model.read_out(state)[None]
+
     with untouched(model):
-        (result["batch"],) = _errors(lambda x: model(x, training=True)[None], *held)
+        (result["batch"],) = _errors(own, *held)
     with untouched(model):
         reestimate(model, train[0][:REESTIMATION])
         result["reestimated"] = error(model, *held)
@@ -155,7 +170,6 @@ def updates(model, train, held):
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            tape.watch(model.trainable_variables[0].value)
             names, states = zip(*model.states(x), strict=True)
             loss = ops.mean(
                 keras.losses.sparse_categorical_crossentropy(y, model.read_out(states[-1]), from_logits=True)

@@ -51,6 +51,7 @@ class Job:
     site: Path  # folder of the HTML files
     publish: bool = False  # train nothing
     notebooks: Path = runs.ROOT / "notebooks"
+    library: Path = runs.ROOT / "lib"
     results: Path = runs.RESULTS  # the recorded runs, which every page may show beside its own
     pages: dict = field(default_factory=lambda: experiments.PAGES)  # {page: claims whose runs it asks for}
 
@@ -58,7 +59,7 @@ class Job:
     def code(self):
         """Hash of the library and its templates, as they are when first asked for."""
         digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.rglob("*")):
+        for path in sorted(self.library.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -149,40 +150,52 @@ def execute(job, page, terminal):
     """
     import nbformat
     import papermill
-    from traitlets.config import Config
+    from jupyter_client import AsyncKernelManager
 
     job.executed.mkdir(parents=True, exist_ok=True)
     part, failed = (job.executed / f"{page}.{state}.ipynb" for state in ("part", "failed"))
     failed.unlink(missing_ok=True)
     start, source = time.monotonic(), job.source(page)
+    log = (job.executed / f"{page}.log").open("wb")
+
+    class Kernels(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            # TensorFlow's notes at its start are not for the terminal; nobody else on this machine is to listen in
+            return await super().start_kernel(**options, stderr=log, transport_encryption="auto")
+
     try:
         notebook = papermill.execute_notebook(
             nbformat.reads(source, 4),
             part,
             job.parameters,
             kernel_name="python3",
+            language="python",
             cwd=job.notebooks,
             progress_bar=False,
             stderr_file=terminal,
             iopub_timeout=60,  # a stall of the default 4 s, as a busy machine has them, would end the run
             coalesce_streams=True,
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # without it every kernel warns
+            shutdown_kernel="immediate",  # there is nothing to save, and a kernel asked politely may print an error
+            kernel_manager_class=Kernels,
         )
-    except Exception as error:  # a failed cell, a dead kernel, a full disk
-        if not part.exists():
-            raise
-        part.replace(failed)
+    except Exception as error:  # a failed cell, a dead kernel, a full disk, whatever there is
+        if part.exists():
+            part.replace(failed)
         raise Failed(_failure(page, failed, error)) from None
+    finally:
+        log.close()
+        part.unlink(missing_ok=True)
     seconds = time.monotonic() - start
     notebook.metadata["report"] = {
         "key": job.key(page, source),
         "profile": job.profile,
         "standin": job.standin,
-        "provenance": provenance(job, job.records(page))
-        | {"Executed": f"{datetime.now():%Y-%m-%d}, in {seconds:.0f} s, on {processor()}"},
+        "provenance": [
+            *provenance(job, job.records(page)),
+            ("Executed", f"{datetime.now():%Y-%m-%d}, in {seconds:.0f} s, on {processor()}"),
+        ],
     }
     train.write(job.executed / f"{page}.ipynb", lambda file: file.write(nbformat.writes(notebook).encode()))
-    part.unlink()
     return seconds
 
 
@@ -190,7 +203,7 @@ def _failure(page, log, error):
     """One line: which notebook and cell, its first line, the error, and where the executed notebook lies."""
     try:
         cells = json.loads(log.read_bytes())["cells"]
-    except ValueError:  # cut off, on a full disk
+    except (OSError, ValueError):  # none, or cut off on a full disk
         cells = []
     started = [cell for cell in cells if cell["metadata"].get("papermill", {}).get("start_time")]
     where = ""
@@ -198,7 +211,8 @@ def _failure(page, log, error):
         line = "".join(started[-1]["source"]).strip().partition("\n")[0]
         where = f" in cell {len(started) - 1} ({line})"
     what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
-    return f"{page} failed{where}: {' '.join(what.split())[:300]} [executed so far: {os.path.relpath(log)}]"
+    beside = f" [executed so far: {os.path.relpath(log)}]" if cells else ""
+    return f"{page} failed{where}: {' '.join(what.split())[:300]}{beside}"
 
 
 def processor():
@@ -206,23 +220,25 @@ def processor():
 
 
 def provenance(job, records):
-    """How a page was made, {what: text}: parameters, data, runs, software, commit."""
-    versions = [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
-    foot = {
-        "Parameters": ", ".join(f"{name} {value}" for name, value in job.parameters.items()),
-        "Data": "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10",
-        "Software": ", ".join(versions),
-        "Commit": train.commit(),
-    }
+    """How a page was made, [(what, text), ...]: parameters, data, runs, software, commit."""
     machines = [record["machine"] for record in records]
 
     def each(form):
         return ", ".join(sorted({form.format(**machine) for machine in machines}))
 
+    versions = [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
+    foot = [
+        ("Parameters", ", ".join(f"{name} {value}" for name, value in job.parameters.items())),
+        ("Data", "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10"),
+        ("Software", ", ".join(versions)),
+        ("Commit", train.commit()),
+    ]
     if machines:
-        foot["Runs"] = f"{len(records)}, {sum(m['seconds'] for m in machines) / 60:.0f} minutes in all"
-        foot["Run on"] = each("{device} ({cpu}, {threads} threads) in {precision}")
-        foot["Run at"] = f"{each('{date}')}, commit {each('{commit}')}"
+        minutes = sum(machine["seconds"] for machine in machines) / 60
+        foot += [
+            ("Runs", f"{len(machines)}, {minutes:.0f} minutes in all; {each('{date}')}, at commit {each('{commit}')}"),
+            ("Their machine", each("{device} ({cpu}, {threads} threads) in {precision}")),
+        ]
     return foot
 
 
@@ -236,8 +252,9 @@ def forecast(job, selected):
     missing = [e for e, s in wanted if not (job.store / e.key(s, job.identities[e.dataset]) / "record.json").exists()]
     seconds = PAGE * len(stale) + RUN * len(missing)
     seconds += pace(job) * sum(_work(_flops(e), e.n_train or 50_000, e.recipe.epochs) for e in missing)
+    minutes = max(1, round(seconds / 60))
     text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
-    text += f"{seconds / 3600:.0f} hours" if seconds > 7200 else f"{max(1, seconds / 60):.0f} minutes"
+    text += f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
     text += " (a repeat takes seconds)"
     if missing and not NATIVE_BFLOAT16 & set(train.cpu_info("flags").split()):
         text += "\nwithout a GPU this takes about twice as long as elsewhere: the processor has no native bfloat16"

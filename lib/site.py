@@ -1,8 +1,8 @@
 """The site: executed notebooks and a front page as flat HTML files, with no script and no request to another host.
 
 An executed notebook says in its metadata, under "report", how it was made: {"key", "profile", "standin", "provenance"},
-the last of these {what: text} for the foot of the page. Importing nbconvert takes seconds, so it happens only where
-there is something to render.
+the last of these [(what, text), ...] for the foot of the page. Importing nbconvert takes seconds, so it happens only
+where there is something to render.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from lib import train
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
-NUMBER = re.compile(r"[-+\u2212]?[\d.,]+(e[-+]?\d+)?( ?%)?( ± [\d.,]+)?|NaN|nan|\u2013")
+NUMBER = re.compile(r"[-+\u2212]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?%)?( ± [\d.]+)?|NaN|nan|[-\u2013]?")  # or an empty cell
 
 
 class SiteError(ValueError):
@@ -230,18 +230,21 @@ def _scroll(soup, element, name):
 
 
 def _align(table):
-    """Numbers to the right, and the head of a column as its cells; scopes for screen readers."""
+    """Columns of numbers to the right; scopes for screen readers."""
     del table["border"]
-    rows = [(row, row.find_all(["th", "td"])) for row in table.select("tr")]
-    last = [bool(NUMBER.fullmatch(cell.get_text().strip())) for cell in rows[-1][1]] if rows else []
-    for row, cells in rows:
-        del row["style"]
-        head = row.find_parent("thead") is not None or not row.find("td")
-        for i, cell in enumerate(cells):
+    rows = [(row.find_all(["th", "td"]), row.find("td") is not None) for row in table.select("tr")]
+    for cells, body in rows:
+        for cell in cells:
             if cell.name == "th" and not cell.get("scope"):
-                cell["scope"] = "col" if head else "row"
-            number = i < len(last) and len(cells) == len(last) and last[i]
-            if number if head else NUMBER.fullmatch(cell.get_text().strip()):
+                cell["scope"] = "row" if body else "col"
+    for row in table.select("tr[style]"):
+        del row["style"]
+    body = [is_body for cells, is_body in rows if len(cells) == len(rows[-1][0])]
+    for column in zip(*(cells for cells, _ in rows if len(cells) == len(rows[-1][0])), strict=True):
+        if all(
+            NUMBER.fullmatch(cell.get_text().strip()) for cell, is_body in zip(column, body, strict=True) if is_body
+        ):
+            for cell in column:
                 cell["class"] = [*cell.get("class", []), "number"]
 
 

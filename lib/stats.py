@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import t as student
 
 RESAMPLES = 2000
+ALPHA = 0.05  # of a family of comparisons
 UNITS = {"pp": "+.2f", "%": ".2f", "x": ".1f", "epochs": ".1f", "of 3": ".0f", "images": ",.0f"}  # how each is printed
 
 
@@ -39,7 +40,7 @@ class Estimate(NamedTuple):
     def __format__(self, unit):
         if not np.isfinite(self.value):
             return "no value"
-        number = UNITS.get(unit, ".2g")
+        number = UNITS.get(unit, ".3g")
         shown = f"{self.value:{number}} {unit}".strip()
         return shown if np.isnan(self.lo) else f"{shown} [{self.lo:{number}}, {self.hi:{number}}]"
 
@@ -101,12 +102,12 @@ def resample(arms):
     images = {arm.shape[1] for arm in arms}
     if len(images) > 1:
         raise ValueError(f"arms evaluated on different images can't be compared: {sorted(images)} of them")
-    counts = _image_counts(images.pop())
+    counts, together = _image_counts(*images), np.concatenate(arms).T.astype(np.float32)
+    each_seed = 100 / len(together) * (counts @ together).astype(float)  # (RESAMPLES, all arms' seeds)
     means = []
-    for arm in arms:
-        each = 100 / arm.shape[1] * (counts @ arm.T.astype(np.float32)).astype(float)  # (RESAMPLES, seeds)
-        seeds = rng.integers(len(arm), size=each.shape)
-        means.append(np.take_along_axis(each, seeds, axis=1).mean(axis=1))
+    for part in np.split(each_seed, np.cumsum([len(arm) for arm in arms])[:-1], axis=1):
+        seeds = rng.integers(part.shape[1], size=part.shape)
+        means.append(np.take_along_axis(part, seeds, axis=1).mean(axis=1))
     return np.stack(means, axis=1)
 
 
@@ -167,3 +168,14 @@ def holm(p_values):
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
+
+
+def below_zero(family):
+    """Of each in {name: Estimate} whether it is below 0 (True), above (False), or neither (None), corrected by Holm."""
+    adjusted = holm([estimate.p for estimate in family.values()])
+    return {a: bool(family[a].value < 0) if p <= ALPHA else None for a, p in zip(family, adjusted, strict=True)}
+
+
+def each(estimates, unit="pp"):
+    """{name: Estimate} as a line of text."""
+    return "; ".join(f"{name} {estimate:{unit}}" for name, estimate in estimates.items())

@@ -14,7 +14,6 @@ import os
 import platform
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,9 +80,10 @@ class Run:
         self.record = json.loads((self.folder / "record.json").read_text())
 
     def __getattr__(self, name):
-        if name != "record" and name in self.record:
-            return self.record[name]
-        raise AttributeError(f"a run has no {name!r}; it has {', '.join(self.record)}")
+        record = self.__dict__.get("record", {})  # while a run is copied it has none yet
+        if name in record:
+            return record[name]
+        raise AttributeError(f"a run has no {name!r}; it has {', '.join(record)}")
 
     @cached_property
     def model(self):
@@ -183,6 +183,9 @@ def _train(experiment, seed, data, folder, asked, on_epoch, callbacks):
     from lib import models, probes
 
     recipe, shape = experiment.recipe, data.x_train.shape[1:]
+    for name in experiment.probes:
+        if name not in probes.PROBES:
+            raise ValueError(f"unknown probe {name!r}; choose from {', '.join(probes.PROBES)}")
     sets = images(experiment, data)
     _make_deterministic(seed)
     precision = real_precision(asked)
@@ -281,13 +284,13 @@ def run_epoch(model, recipe, x, y, seed, epoch):
     for variable in model.non_trainable_variables:
         if "seed_generator" in variable.path:  # dropout's random state
             variable.assign(np.array([seed, epoch], dtype=variable.dtype))
-    order = rng.permutation(len(x))
-    model.reset_metrics()
+    order, logs = rng.permutation(len(x)), []
     for start in range(0, len(x) - recipe.batch + 1, recipe.batch):
         index = order[start : start + recipe.batch]
         batch = datasets.augment(x[index], rng) if recipe.augment else x[index]
-        logs = model.train_on_batch(batch, y[index], return_dict=True)
-    return {name: float(value) for name, value in logs.items()}
+        logs.append(model.train_on_batch(batch, y[index], return_dict=True))
+    # train_on_batch starts its metrics anew; over batches of one size their mean is the running mean that fit prints
+    return {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
 
 
 def compile_model(model, recipe, steps_per_epoch):
@@ -351,12 +354,12 @@ def _restore(folder, model):
     """What `_checkpoint` saved, put into the model; None where there is none, or a damaged one (then it is deleted)."""
     path = folder / "checkpoint.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            state = json.loads(str(file["state"]))
-            _assign(_state(model), [file[name] for name in file.files if name != "state"])
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            state = json.loads(str(saved["state"]))
+            _assign(_state(model), [saved[name] for name in saved.files if name != "state"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged file can take a parser anywhere
         path.unlink()
         return None
     return state

@@ -1,7 +1,6 @@
 """Fixtures that more than one test file may want."""
 
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,35 +31,39 @@ def real_data():
 # --- tiny nets and tiny data, for what trains ---
 
 
-def tiny_dataset(name="cifar10"):
-    """240 training and 60 test images whose class is plain to see: each class has a colour (or a grey) of its own."""
+class TinyDataset(data.Dataset):
+    def split(self):
+        return np.arange(40, 240), np.arange(40)
+
+
+def tiny_dataset(name):
+    """240 training images, 40 of them for validation, and 60 test images; a class is plain to see by its colour."""
     rng = np.random.default_rng(0)
     spec = data.SPECS[name]
     labels = np.arange(300, dtype=np.uint8) % 10
     colours = rng.integers(40, 216, (10, 1, 1, spec.shape[-1]))
     images = (colours[labels] + rng.integers(-40, 41, (300, *spec.shape))).astype(np.uint8)
     arrays = images[:240], labels[:240], images[240:], labels[240:]
-    return data.Dataset(name, *arrays, spec.classes, standin=True, source="stand-in", identity=f"tiny {name}")
+    return TinyDataset(name, *arrays, spec.classes, standin=True, source="stand-in", identity=f"tiny {name}")
 
 
 def install_tiny(monkeypatch):
-    """Makes `data.load` return tiny data sets, with 40 of the training images for validation, and "tiny" the name of an
-    architecture: one stage of two tied steps, so small that it trains in a second."""
+    """Makes `data.load` return tiny data sets, and "tiny" the name of an architecture that trains in a second: one stage
+    of two tied steps. Returns the tiny CIFAR-10."""
     from lib import models
 
     sets = {name: tiny_dataset(name) for name in data.SPECS}
-    for name, spec in list(data.SPECS.items()):
-        monkeypatch.setitem(data.SPECS, name, replace(spec, n_validation=40))
     monkeypatch.setattr(data, "load", lambda name, standin=False: sets[name])
-    tiny_net = partial(models.ResidualNet, depths=(2,), width=4, tied=True)
+    tiny_net = partial(models.ResidualNet, depths=(2,), tied=True)
     monkeypatch.setitem(models.ARCHITECTURES, "tiny", tiny_net)
     return sets["cifar10"]
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """The tiny CIFAR-10, installed (see `install_tiny`)."""
-    return install_tiny(monkeypatch)
+@pytest.fixture(scope="module")
+def tiny():
+    """The tiny CIFAR-10, installed for a test module (see `install_tiny`)."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield install_tiny(monkeypatch)
 
 
 def randomise(layer, seed=0):

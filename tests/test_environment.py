@@ -5,6 +5,7 @@ called and does as it is told. Nothing is installed and nothing is downloaded.
 """
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -59,6 +60,29 @@ def test_the_python_versions_are_the_same_everywhere():
     assert f"--python-version {span[2:6]} " in MAKEFILE
 
 
+def imported():
+    """The top-level modules that lib, the tests and the notebooks import."""
+    sources = [path.read_text(encoding="utf-8") for part in ("lib", "tests") for path in (ROOT / part).rglob("*.py")]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_what_is_imported_is_pinned():
+    ours = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"lib", "tests"}
+    optional = {"jax", "playwright"}  # KERAS_BACKEND=jax is the reader's choice; pytest-playwright brings its own
+    pinned = {re.split(r"[\[=]", pin)[0] for pin in environment.pins() + environment.pins(EXTRAS)}
+    distributions = metadata.packages_distributions()
+    for module in set(imported()) - ours - optional - sys.stdlib_module_names:
+        names = {name.lower().replace("_", "-") for name in distributions.get(module, [module])}
+        assert names & pinned, f"{module} is imported, and not pinned in environment.yml"
+
+
 # ---- lib.environment
 
 
@@ -95,6 +119,7 @@ def test_a_pin_is_met_by_its_very_version_alone(monkeypatch):
     assert environment.unmet("numpy==2.4.6") == ""
     assert environment.unmet("torch==2.13.0") == ""
     assert environment.unmet("numpy==2.4.7") == "numpy is 2.4.6, not 2.4.7"
+    assert environment.unmet("numpy==2.4.5") == "numpy is 2.4.6, not 2.4.5"
     assert environment.unmet("keras==3.15.1") == "keras is missing"
     assert environment.unmet("tensorflow==2.21.0") == ""
     assert environment.unmet("tensorflow[and-cuda]==2.21.0") == "nvidia-nccl-cu12 is missing"
@@ -135,7 +160,8 @@ def test_importing_lib_warns_of_nothing():
 PYTHON = """\
 #!/bin/sh
 # Stands in for Python {version}. It is told $LACKS ("pins" or the extras that --check misses), $FAILS (a part of the
-# call that is to fail) and $AUDIT (what an audit finds, or "silence").
+# call that is to fail), $SLOW (likewise) and $AUDIT (what an audit finds, or "silence").
+case "$*" in *"${{SLOW:-nothing}}"*) sleep 0.2 ;; esac
 echo "$0 $*" >> "$CALLS"
 case "$*" in
     -V) echo "Python {version}" ;;
@@ -143,7 +169,9 @@ case "$*" in
     "-m lib.environment --check") case "$LACKS" in *pins*) echo "numpy is 1, not 2"; exit 1 ;; esac ;;
     "-m lib.environment --check "*) case "$LACKS" in *"$4"*) exit 1 ;; esac ;;
     "-m lib.environment "*) echo "$3==1" ;;
-    "-m venv --clear .venv") rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m venv --clear .venv")
+        cp "$0" "$CALLS.python" && rm -rf .venv && mkdir -p .venv/bin && mv "$CALLS.python" .venv/bin/python ;;
+    "-c import pip") case "$LACKS" in *pip*) exit 1 ;; esac ;;
     "-m pip_audit "*) case "$AUDIT" in
         "") ;; silence) exit 1 ;; *) echo "$AUDIT" > build/audit.txt; exit 1 ;; esac ;;
     "-m lib.data") echo "DATA_DIR=$DATA_DIR VIRTUAL_ENV=$VIRTUAL_ENV PYTHONPATH=$PYTHONPATH" ;;
@@ -246,7 +274,7 @@ def test_a_failing_command_fails_make(ready):
 
 @pytest.mark.parametrize("jobs", ["-j1", "-j8"])
 def test_a_fresh_clone_is_set_up_once(bare, jobs):
-    done = bare.make(jobs, "report", "data", "env")
+    done = bare.make(jobs, "report", "data", "env", SLOW="lib.report")
     assert done.calls == [*SET_UP, ".venv/bin/python -m lib.report", ".venv/bin/python -m lib.data"]
     assert "ready: Python 3.11.7 in .venv" in done.stdout
 
@@ -274,6 +302,11 @@ def test_a_broken_venv_is_made_again(ready):
     python.unlink()
     python.symlink_to("gone")
     assert ready.make("env").calls == SET_UP
+
+
+def test_a_venv_without_pip_is_made_again(bare):
+    bare.python(bare.folder / ".venv/bin/python", "3.11.7")
+    assert bare.make("env", LACKS="pip").calls == [".venv/bin/python -m venv --clear .venv", *SET_UP[1:]]
 
 
 def test_a_python_may_be_named(ready):

@@ -1,5 +1,6 @@
 """The bricks against numpy, keras.layers and each other; above all: tied and untied stages are one computation."""
 
+from functools import cache
 from itertools import pairwise
 
 import keras
@@ -89,13 +90,12 @@ def matching(tied, untied):
     for t, block in enumerate(untied.blocks):
         for w in block.weights:
             path = inner_path(w, block)
-            pairs.append((shared.get(f"{path}{t + 1}") or shared[path], w))
+            pairs.append((shared[f"{path}{t + 1}" if f"{path}{t + 1}" in shared else path], w))
     return pairs
 
 
-def twin_stages(depth, norm, transition=False):
-    """A tied and an untied stage of random weights that are the same function, and the pairs of weights."""
-
+@cache
+def built_twins(depth, norm, transition):
     def block(**options):
         return ResidualBlock(CHANNELS, norm=norm, **options)
 
@@ -105,6 +105,12 @@ def twin_stages(depth, norm, transition=False):
 
     tied, untied = stage(True), stage(False)
     tied(images()), untied(images())
+    return tied, untied
+
+
+def twin_stages(depth, norm, transition=False):
+    """A tied and an untied stage of random weights that are the same function, and the pairs of weights."""
+    tied, untied = built_twins(depth, norm, transition)  # building takes the time; each test gets its weights anew
     randomise(tied)
     pairs = matching(tied, untied)
     if transition:
@@ -121,8 +127,7 @@ def slopes(stage, x, variables, training=False):
     return [np.asarray(g) for g in tape.gradient(loss, [v.value for v in variables])]
 
 
-@pytest.mark.parametrize("transition", [False, True])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("norm", "transition"), [*((norm, False) for norm in NORMS), ("per_step", True), (None, True)])
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_a_tied_stage_is_an_untied_one_with_copied_weights(depth, norm, transition):
     tied, untied, pairs = twin_stages(depth, norm, transition)

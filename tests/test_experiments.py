@@ -1,0 +1,244 @@
+"""The experimental design: its size, what is compared with what, and what names a run."""
+
+import itertools
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from lib import experiments
+from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
+
+DESIGNS = [(claim, profile) for claim in experiments.CLAIMS for profile in experiments.PROFILES]
+
+
+def record(experiment, seed, standin=False, version=TRAIN_VERSION):
+    made = {"kind": "train", "experiment": asdict(experiment), "seed": seed, "train_version": version}
+    return json.loads(json.dumps(made | {"key": experiment.key(seed, "made up"), "data": {"standin": standin}}))
+
+
+def records(claim, profile, **rest):
+    return [record(e, seed, **rest) for e, seed in experiments.wanted([claim], profile)]
+
+
+# --- sizes ---
+
+
+@pytest.mark.parametrize(("profile", "most"), [("smoke", 30), ("quick", 35)])
+def test_small_profiles_are_small(profile, most):
+    wanted = experiments.wanted(experiments.CLAIMS, profile)
+    assert len(wanted) <= most
+    assert all(e.recipe.epochs <= 3 and e.n_train <= 10_000 for e, _ in wanted)
+    assert all(e.options.get("n", 1) <= 3 for e, _ in wanted)
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_a_run_is_wanted_once(profile):
+    keys = [e.key(seed, "made up") for e, seed in experiments.wanted(experiments.CLAIMS, profile)]
+    assert len(keys) == len(set(keys))
+
+
+def test_full_scale_is_full_scale():
+    for claim in ("C7", "C8", "C11", "C12", "B6"):
+        for label, e in experiments.arms(claim, "paper").items():
+            assert e.recipe.epochs >= 30, (claim, label)
+            assert e.n_train is e.n_eval is None
+
+
+# --- the protocol ---
+
+
+@pytest.mark.parametrize("claim", experiments.CLAIMS)
+def test_at_full_scale_the_test_is_read_once_or_never(claim):
+    """On CIFAR-10 a run either has the validation images or, final, trains on them and reads the test images."""
+    for label, e in experiments.arms(claim, "paper").items():
+        assert e.dataset == "mnist" or e.held_out != e.test, label
+        assert e.test == ("final" in label) or claim not in ("C7", "C8"), label
+
+
+def test_seeds_are_fixed_beforehand():
+    def count(claim, label):
+        return len(experiments.seeds(claim, "paper", label, seed=4, count=9))
+
+    assert count("C11", "tied n = 7") == count("C7", "P1 depth-1, final") == count("C1", "any") == 5
+    assert count("C3", "any") == count("B1", "any") == count("C15", "RecNet, P1, final") == 3
+    assert count("C7", "P2 depth-1") == count("rates", "any") == 1
+    assert list(experiments.seeds("C11", "quick", seed=4, count=2)) == [4, 5]
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_arms_of_one_contrast_differ_in_one_thing(profile):
+    arms = experiments.arms("C11", profile)
+    for label, tied in arms.items():
+        if label.startswith("tied"):
+            untied = arms[f"un{label}"]
+            assert (tied.architecture, untied.architecture) == ("recnet", "resnet")
+            assert replace(tied, architecture="resnet", probes=()) == replace(untied, probes=())
+    for claim in ("C3", "C4", "C5", "B1", "C11"):
+        recipes = {str(e.recipe) for label, e in experiments.arms(claim, profile).items() if "no norm" not in label}
+        assert len(recipes) == 1, claim
+
+
+def test_rates_are_chosen_from_the_same_three():
+    arms = experiments.arms("rates", "paper")
+    for net in ("tied", "untied"):
+        tried = [e.recipe.learning_rate for label, e in arms.items() if label.startswith(f"{net}, ")]
+        assert tried == list(experiments.RATES)
+    assert {label for label in arms if label.startswith("equal")} == {
+        label for label in experiments.arms("C11", "paper") if label.startswith("equal")
+    }
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_waterfall_changes_something_at_each_bar(profile):
+    for a, b in itertools.pairwise(experiments.arms("B6", profile).values()):
+        assert a != b
+
+
+# --- sharing ---
+
+
+def test_claims_share_runs():
+    def arm(claim, label):
+        return experiments.arms(claim, "paper")[label]
+
+    assert arm("C3", "plain n = 7") == arm("C4", "plain n = 7") == arm("C16", "plain n = 7")
+    assert arm("C11", "untied n = 7") == arm("C12", "n = 7, modern") == arm("B6", "depth: n = 7")
+    assert arm("C11", "tied n = 7") == arm("B6", "tying")
+    assert arm("C7", "P1 depth-1, final") == arm("C15", "depth-1, P1, final")
+    assert arm("C8", "P1 RecNet, final") == arm("C15", "RecNet, P1, final") == arm("B6", "the paper's RecNet")
+    assert arm("B1", "own norm") == arm("B2", "tied")
+    assert arm("C1", "conv stride, ReLU once, draw 0") == arm("C2", "ReLU") == arm("walk", "MNIST CNN")
+
+
+def test_wanted_counts_a_shared_run_once():
+    apart = [experiments.wanted([claim], "paper") for claim in ("C3", "C4")]
+    together = experiments.wanted(("C3", "C4"), "paper")
+    assert len(together) == len(apart[0]) + len(apart[1]) - 3 * 3  # three depths of plain nets, three seeds
+    assert together[: len(apart[0])] == apart[0]
+
+
+def test_every_claim_is_on_a_page():
+    asked = {claim for claims in experiments.PAGES.values() for claim in claims}
+    assert asked == {*experiments.CLAIMS, *experiments.CHECKS} - {"rates"}  # a choice that is made before any page
+
+
+# --- the nets exist ---
+
+
+def test_every_net_builds():
+    """Each architecture with each of its options, of all profiles, shrunk: a misspelt one would cost hours."""
+    from lib import models
+
+    small = {"plain": {"n": 1, "width": 4}, "resnet": {"n": 1, "width": 4}, "recnet": {"n": 2, "width": 4}}
+    small["resnet18"] = {"width": 4}
+    nets = {}
+    for profile in experiments.PROFILES:
+        for e, _ in experiments.wanted(experiments.CLAIMS, profile):
+            options = e.options | small.get(e.architecture, {})
+            nets[json.dumps([e.architecture, options, e.dataset], sort_keys=True)] = e, options
+    for e, options in nets.values():
+        shape = (28, 28, 1) if e.dataset == "mnist" else (32, 32, 3)
+        assert min(models.count(models.build(e.architecture, shape, **options))) >= 0
+
+
+def test_equal_parameters_are_equal_to_5_per_cent():
+    from lib import models
+
+    tied, _ = models.count(models.build("recnet", (32, 32, 3), n=7))
+    for options in experiments.EQUAL_PARAMETERS.values():
+        untied, _ = models.count(models.build("resnet", (32, 32, 3), **options))
+        assert untied == pytest.approx(tied, rel=0.05)
+
+
+def test_probes_exist():
+    from lib.probes import PROBES
+
+    for claim, profile in DESIGNS:
+        for e in experiments.arms(claim, profile).values():
+            assert set(e.probes) <= set(PROBES)
+
+
+# --- names and keys ---
+
+
+@pytest.mark.parametrize(
+    ("claim", "profile", "message"),
+    [
+        ("C99", "quick", "unknown claim 'C99'; choose one of .*C11.*C14"),
+        ("C1", "papre", "unknown profile 'papre'; choose one of smoke, quick, paper"),
+    ],
+)
+def test_unknown_names(claim, profile, message):
+    with pytest.raises(ValueError, match=message):
+        experiments.arms(claim, profile)
+
+
+def test_checks_need_no_training():
+    assert experiments.arms("C9", "paper") == {}
+    assert experiments.wanted(["C9", "C10", "C14"], "paper") == []
+
+
+BASE = Experiment("resnet", MODERN, {"n": 3, "norm": "group"})
+OTHERS = {
+    "architecture": "recnet", "recipe": replace(MODERN, epochs=31), "options": {"n": 3}, "dataset": "mnist",
+    "n_train": 100, "draw": 1, "held_out": False, "test": True, "n_eval": 50, "probes": ("drops",),
+}  # fmt: skip
+
+
+def test_key_depends_on_every_field():
+    assert set(OTHERS) == set(asdict(BASE))
+    others = [replace(BASE, **{name: value}) for name, value in OTHERS.items()]
+    keys = [BASE.key(0, "data"), BASE.key(1, "data"), BASE.key(0, "other"), BASE.key(0, "data", "float32")]
+    keys += [e.key(0, "data") for e in others]
+    assert len(set(keys)) == len(keys)
+
+
+def test_key_depends_on_every_field_of_the_recipe():
+    changed = {"optimizer": "adam", "schedule": "constant", "augment": False}
+    keys = {BASE.key(0, "data")}
+    for name, value in asdict(MODERN).items():
+        keys.add(
+            replace(BASE, recipe=replace(MODERN, **{name: changed.get(name) if name in changed else value + 1})).key(
+                0, "data"
+            )
+        )
+    assert len(keys) == 1 + len(asdict(MODERN))
+
+
+def test_key_does_not_depend_on_the_order_of_options():
+    turned = replace(BASE, options={"norm": "group", "n": 3})
+    assert list(turned.options) != list(BASE.options)
+    assert turned.key(0, "data") == BASE.key(0, "data")
+    assert len(BASE.key(0, "data")) == 16
+    int(BASE.key(0, "data"), 16)
+
+
+# --- select ---
+
+
+@pytest.mark.parametrize(("claim", "profile"), DESIGNS)
+def test_select_finds_all_runs_in_the_order_of_the_arms(claim, profile):
+    table = experiments.select(records(claim, profile)[::-1], claim, profile)
+    expected = [
+        (label, seed) for label in experiments.arms(claim, profile) for seed in experiments.seeds(claim, profile, label)
+    ]
+    assert list(zip(table["arm"], table["seed"], strict=True)) == expected
+
+
+def test_select_leaves_out_what_is_missing_or_of_another_kind():
+    full = records("C11", "quick")
+    assert len(experiments.select(full[1:], "C11", "quick")) == len(full) - 1
+    assert experiments.select([], "C11", "quick").empty
+    assert experiments.select([], "C11", "quick").columns[0] == "arm"
+    for others in (records("C11", "quick", standin=True), records("C11", "quick", version=0), records("C11", "smoke")):
+        assert experiments.select(others, "C11", "quick").empty
+    assert len(experiments.select(records("C11", "quick", standin=True), "C11", "quick", standin=True)) == len(full)
+    assert experiments.select(full, "C11", "quick", seed=1).empty
+    assert experiments.select([{"kind": "check"}, *full], "C11", "quick").shape[0] == len(full)
+
+
+def test_recipes_are_values():
+    assert Recipe(epochs=1, learning_rate=0.1) == Recipe(epochs=1, learning_rate=0.1)
+    with pytest.raises(AttributeError):
+        MODERN.epochs = 3

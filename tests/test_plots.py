@@ -1,0 +1,357 @@
+"""The figures, for several seeds, one seed and no run: alternative texts, SVG, and that the drawings match the nets."""
+
+import base64
+import itertools
+import re
+from xml.etree import ElementTree
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import diagrams, models, plots, stats
+from lib.layers import ResidualBlock, Stage
+
+CLASSES = ("airplane", "bird", "cat")
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+EMPTY = pd.DataFrame(columns=["arm", "seed", "test_error", "val_error", "train_error"])
+
+
+def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True):
+    """A row as `grid.get` gives it, with two epochs and the probes of a net with one step in each stage."""
+    steps = [f"stage{s}_step{t}" for s in (1, 2) for t in (0, 1)]
+    error += 0.1 * seed
+    return {
+        "arm": arm,
+        "seed": seed,
+        "experiment": {"architecture": architecture, "options": {"n": n}},
+        "curve": [
+            {"epoch": 1, "train_error": 61.5, "val_error": 62.5 if validation else None},
+            {"epoch": 2, "train_error": error - 1, "val_error": error if validation else None},
+        ],
+        "test_error": error,
+        "val_error": error if validation else None,
+        "train_error": error - 1,
+        "parameters": 100_000 * n,
+        "flops": 1e7 * n,
+        "probes": {
+            "gradients_start": {"layers": [0.5, 0.25, 0.125]},
+            "gradients_epoch1": {"layers": [0.3, 0.2, 0.1]},
+            "activations_start": {name: 1.5**i for i, name in enumerate(steps)},
+            "updates_end": {name: {"size": 0.5, "cosine": None} for name in steps},
+            "statistics_end": {"running": 85.0, "batch": error},
+            "readouts_end": {"trained": [40.0, error], "beyond": {"2": 33.0} if architecture == "recnet" else {}},
+        },
+    }
+
+
+def runs(seeds=3, **kwargs):
+    arms = [("tied n = 2", "recnet", 2, 12.0), ("untied n = 2", "resnet", 2, 11.0), ("untied n = 3", "resnet", 3, 9.0)]
+    return pd.DataFrame([run(*arm[:1], s, *arm[1:], **kwargs) for arm in arms for s in range(seeds)])
+
+
+LITERATURE = pd.DataFrame({"label": ["ResNet-20"], "parameters": [270_000], "error": [8.75]})
+X = np.linspace(-2, 2, 41)
+
+# Every figure of runs: how it is called with a frame, and what its alternative text must then hold (three seeds).
+OF_FRAMES = {
+    "learning_curves": (lambda f: plots.learning_curves(f, {"the paper": 54}), ["61.5", "12.1", "the paper, 54"]),
+    "errors": (lambda f: plots.errors(f, paper={"the paper": 54}), ["tied n = 2: 12.1 ± 0.1", "line at 54"]),
+    "errors sorted": (
+        lambda f: plots.errors(f, "val_error", sort=True),
+        ["Validation error, %. ", "untied n = 3: 9.1"],
+    ),
+    "depth": (lambda f: plots.tradeoff(f, "depth"), ["tied 12.1 at 14", "untied 11.1 at 14, 9.1 at 20"]),
+    "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),
+    "flops": (lambda f: plots.tradeoff(f, "flops", "val_error"), ["9.1 at 30M"]),
+    "gradients": (plots.gradients, ["before training: tied n = 2 from 0.5 to 0.125", "after epoch 1: "]),
+    "readouts": (plots.readouts, ["tied n = 2 from 40 to 33", "untied n = 2 from 40 to 11.1", "trained with 1 steps"]),
+    "activations": (
+        lambda f: plots.per_step(plots.probe(f, "activations_start"), "norm", log=True),
+        ["tied n = 2 from 1 to 3.38"],
+    ),
+    "bars": (lambda f: plots.bars(plots.probe(f, "statistics_end"), "error, %"), ["tied n = 2, running: 85.0"]),
+    "waterfall": (plots.waterfall, ["tied n = 2: 12.1", "untied n = 2: 11.1 (-1.0)", "untied n = 3: 9.1 (-2.0)"]),
+}
+# Every other figure: with content, and without.
+OF_ARRAYS = {
+    "photographs": (
+        lambda n: plots.photographs(IMAGES[:n], ["a\nb"] * n, columns=4),
+        ["8 images", "a, b"],
+    ),
+    "samples": (
+        lambda n: plots.samples(IMAGES[:n], np.arange(n) % 3, CLASSES, each=2),
+        ["6 sample images", "airplane, bird, cat"],
+    ),
+    "mistakes": (
+        lambda n: plots.mistakes(IMAGES, [{"index": 3, "label": 0, "guess": 2, "confidence": 0.987}] * n, CLASSES),
+        ["airplane, as cat, 98.7 %"],
+    ),
+    "filters": (lambda n: plots.filters(np.ones((5, 5, 1, n))), ["8 learned filters of 5x5"]),
+    "per_step": (
+        lambda n: plots.per_step({"a": [3, 2, None], "b": {2: 1.5, 4: 0.5}} if n else {}, "error", reference={"c": 9}),
+        ["a from 3 to 2", "b from 1.5 to 0.5", "line: c, 9"],
+    ),
+    "cost": (
+        lambda n: plots.cost({"big": 4e9, "small": 2e6} if n else {}, "FLOPs"),
+        ["small: 2M (1x); big: 4G (2e+03x)"],
+    ),
+    "differences": (
+        lambda n: plots.differences({"n = 7": stats.Estimate(0.8, 0.4, 1.2)} if n else {}, {"margin": 1}),
+        ["n = 7: +0.80 [+0.40, +1.20]", "line at 1, margin"],
+    ),
+    "confusion": (lambda n: plots.confusion([0, 1, 2, 2], "0121"[:n], CLASSES), ["4 images, 1 wrong", "cat as bird 1"]),
+}
+FIXED = {
+    "feature_maps": lambda: plots.feature_maps(IMAGES[0], {"conv": np.ones((4, 4, 20)), "pool": np.ones((2, 2, 3))}),
+    "functions": lambda: plots.functions(X, {"ReLU": np.maximum(X, 0), "softplus": np.logaddexp(0, X)}),
+    "nothing": plots.nothing,
+}
+ALL = {name: lambda draw=draw: draw(runs()) for name, (draw, _) in OF_FRAMES.items()}
+ALL |= {name: lambda draw=draw: draw(8) for name, (draw, _) in OF_ARRAYS.items()} | FIXED
+
+
+def shown(picture):
+    """What a notebook gets: (mime type, data), after the checks that hold for every picture."""
+    data, metadata = picture._repr_mimebundle_()
+    ((mime, content),) = data.items()
+    assert metadata == {mime: {"alt": picture.alt}}
+    assert re.match(r"[A-Z0-9].+?[.:;]\s?", picture.alt)  # a caption
+    assert picture.alt.endswith(".")
+    assert "nan" not in picture.alt
+    return mime, content
+
+
+def parse(svg):
+    """An SVG's root element; checked to be XML that stands for itself."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  (our own)
+    assert not re.search(r"<!DOCTYPE|<\?xml|dc:date|[\"'(]https?://(?!www.w3.org/(2000/svg|1999/xlink)\")", svg)
+    assert "viewBox" in root.attrib
+    assert not root.get("width").endswith("pt")
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', svg)
+    assert len(ids) == len(set(ids))
+    assert set(used) <= set(ids)
+    return root, ids
+
+
+def texts(picture):
+    return [element.text for element in parse(picture.data)[0].iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("name", OF_FRAMES)
+def test_figure_of_runs(name):
+    draw, expected = OF_FRAMES[name]
+    picture = draw(runs())
+    assert all(words in picture.alt for words in expected), picture.alt
+    assert parse(shown(picture)[1])
+    assert parse(shown(draw(runs(seeds=1)))[1])
+    assert draw(EMPTY).alt == plots.nothing().alt
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_figure_of_arrays(name):
+    draw, expected = OF_ARRAYS[name]
+    picture = draw(8)
+    assert all(words in picture.alt for words in expected), picture.alt
+    assert shown(picture)
+    assert draw(0).alt == plots.nothing().alt
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {name: shown(draw()) for name, draw in ALL.items()}
+
+
+def test_a_picture_is_the_same_every_time(pictures):
+    assert {name: shown(draw()) for name, draw in ALL.items()} == pictures
+
+
+def test_no_id_stands_twice_on_a_page(pictures):
+    ids = [i for mime, content in pictures.values() if mime == "image/svg+xml" for i in parse(content)[1]]
+    assert len(ids) > 100
+    assert len(ids) == len(set(ids))
+
+
+def test_photographs_are_png_and_plots_are_not(pictures):
+    photos = {"photographs", "samples", "mistakes", "filters", "feature_maps"}
+    for name, (mime, content) in pictures.items():
+        assert mime == ("image/png" if name in photos else "image/svg+xml"), name
+        if name in photos:
+            assert base64.b64decode(content).startswith(b"\x89PNG")
+
+
+def test_what_a_run_lacks_is_left_out():
+    unvalidated = runs(validation=False)
+    assert plots.errors(unvalidated, "val_error").alt == plots.nothing().alt
+    assert plots.tradeoff(unvalidated, measure="val_error").alt == plots.nothing().alt
+    assert "validation:" not in plots.learning_curves(unvalidated).alt
+    assert plots.per_step(plots.probe(runs(), "updates_end", "cosine"), "cosine").alt == plots.nothing().alt
+    assert plots.probe(runs(), "unknown") == {}
+    fewer = plots.errors(pd.concat([runs(1), unvalidated.assign(arm="other")]), "val_error")
+    assert "tied n = 2" in fewer.alt
+    assert "other" not in fewer.alt
+
+
+def test_a_difference_without_interval_and_a_zero_on_a_logarithmic_axis_are_left_out():
+    assert "n = 7: +0.80." in plots.differences({"n = 7": stats.Estimate(0.8)}).alt
+    picture = plots.per_step({"gap": [1e-3, 0, 1e-5], "none": [0, 0]}, "gap", log=True)
+    assert parse(picture.data)
+    assert "gap from 0.001 to 1e-05." in picture.alt
+    assert plots.per_step({"none": [0, 0]}, "gap", log=True).alt == plots.nothing().alt
+
+
+def test_counts_have_no_decimals():
+    assert "conv, tied: 1,728" in plots.bars({"conv": {"tied": 1728}, "norm": {"tied": 96}}, "weights").alt
+
+
+def test_probe_picks_a_field_of_the_value_or_of_each_entry():
+    frame = runs(seeds=2)
+    assert plots.probe(frame, "gradients_start", "layers")["tied n = 2"] == [[0.5, 0.25, 0.125]] * 2
+    assert plots.probe(frame, "updates_end", "size")["untied n = 2"][1]["stage2_step1"] == 0.5
+
+
+def test_numbers_in_prose():
+    assert plots.pm([12.0, 12.4, 12.8]) == "12.4 ± 0.4"
+    assert plots.pm(pd.Series([1.26, None]), 2) == "1.26"
+    assert plots.pm(3) == "3.0"
+    assert plots.pm([]) == plots.pm([None]) == "-"
+
+
+def test_show_displays_the_source_and_say_the_text(monkeypatch):
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    plots.show(plots.pm, plots.Picture.__repr__)
+    plots.say("**12**")
+    source, text = (markdown.data for markdown in displayed)
+    assert source.startswith("```python\ndef pm(values")
+    assert "\n\ndef __repr__(self)" in source
+    assert text == "**12**"
+
+
+def test_families_keep_their_colours():
+    colours = plots.colours(["untied n = 3", "untied n = 7", "tied n = 7", "plain n = 7", "shared norm", "group norm"])
+    assert colours["untied n = 7"] == plots.COLOURS["untied"].lower()
+    assert colours["tied n = 7"] == plots.COLOURS["tied"].lower()
+    assert colours["plain n = 7"] == plots.COLOURS["plain"].lower()
+    assert len(set(colours.values())) == 6
+
+
+def test_labels_at_the_ends_of_lines_do_not_overlap():
+    figure = plots.per_step({f"arm {i}": [1, 1 + i / 1000] for i in range(8)}, "error").figure
+    figure.savefig("/dev/null", format="svg")
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 8
+    assert not any(a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1 for a, b in itertools.combinations(boxes, 2))
+
+
+# Diagrams: what is drawn is counted against the net's own layers.
+
+
+def convolutions(model):
+    return models.sublayers(model, keras.layers.Conv2D)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("resnet18", {"width": 4}),
+        ("resnet18", {"width": 4, "stem": "imagenet"}),
+        ("recnet", {"n": 4, "width": 4}),
+        ("resnet", {"n": 5, "width": 4}),
+        ("plain", {"n": 1, "width": 4}),
+    ],
+)
+def test_net_draws_every_convolution(architecture, options):
+    model = models.build(architecture, (32, 32, 3), **options)
+    picture = diagrams.net(model)
+    drawn = [text for text in texts(picture) if re.fullmatch(r"\dx\d conv", text)]
+    assert len(drawn) == len(convolutions(model))
+    assert picture.alt.count(" conv ") == len(drawn)
+    assert sorted(drawn) == sorted(f"{c.kernel_size[0]}x{c.kernel_size[1]} conv" for c in convolutions(model))
+    assert ("times" in " ".join(texts(picture))) == (architecture == "recnet")
+
+
+def test_net_gives_channels_stride_and_size():
+    words = diagrams.net(models.build("resnet18", (32, 32, 3), width=4, stem="imagenet")).alt
+    assert "stem, 16x16x4: 7x7 conv 4, /2 16x16, max-pool 3" in words
+    assert "stage4, 1x1x32: 3x3 conv 32, /2 1x1, 3x3 conv 32 1x1, shortcut 1x1 conv 32, /2 1x1" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [
+        ({}, "3x3 conv 8, batch norm, ReLU, 3x3 conv 8, batch norm, +, ReLU; shortcut: identity"),
+        ({"activate": False}, "batch norm, +; shortcut"),
+        ({"norm_place": "after"}, "3x3 conv 8, +, batch norm, ReLU; shortcut"),
+        ({"norm_place": "pre"}, "a block: batch norm, ReLU, 3x3 conv 8, batch norm, ReLU, 3x3 conv 8, +; shortcut"),
+        ({"norm": "group", "activation": "tanh"}, "3x3 conv 8, group norm, tanh"),
+        ({"shortcut": False, "norm": None}, "a block: 3x3 conv 8, ReLU, 3x3 conv 8, ReLU."),
+        ({"stride": 2, "project": True}, "3x3 conv 8, /2, batch norm, ReLU"),
+        ({"stride": 2, "project": True}, "shortcut: 1x1 conv 8, /2, batch norm."),
+    ],
+)
+def test_block_is_drawn_in_the_order_of_its_variant(options, order):
+    layer = ResidualBlock(8, **options)
+    picture = diagrams.block(layer)
+    assert order in picture.alt
+    drawn = [text for text in texts(picture) if text.endswith(" conv")]
+    assert len(drawn) == len([c for c in layer._flatten_layers() if isinstance(c, keras.layers.Conv2D)])
+
+
+def test_blocks_are_labelled():
+    picture = diagrams.block(ResidualBlock(8), ResidualBlock(8), labels=("one", "two"))
+    assert {"one", "two"} <= set(texts(picture))
+
+
+def box_colours(picture):
+    """The fill colours of the boxes; unlike an arrow's head, a box has an edge of another colour."""
+    styles = re.findall(r'style="fill: (#[0-9a-f]{6}); stroke: (#[0-9a-f]{6})', picture.data)
+    return [fill for fill, edge in styles if fill != edge]
+
+
+@pytest.mark.parametrize(("norm", "norms"), [("per_step", 5), ("shared", 1), (None, 0)])
+def test_unrolled_shows_one_colour_where_weights_are_tied(norm, norms):
+    def block(**kwargs):
+        return ResidualBlock(8, norm=norm, **kwargs)
+
+    tied, untied = (Stage(block, 5, t, name="tied" if t else "untied") for t in (True, False))
+    loop_and_chain, chain = box_colours(diagrams.unrolled(tied)), box_colours(diagrams.unrolled(untied))
+    assert len(loop_and_chain) == 1 + 5
+    assert len(set(loop_and_chain)) == 1
+    assert len(chain) == len(set(chain)) == 5
+    words = diagrams.unrolled(tied, untied).alt
+    assert "tied, a loop of 5: W" in words
+    assert all(f"W{i}" in words for i in range(1, 6))
+    steps = re.search(r"; tied, its steps: ([^;]*);", words)[1].split(", ")
+    assert len(steps) == 5
+    assert len({step for step in steps if "N" in step}) == norms
+
+
+def test_unrolled_copes_with_stages_without_a_loop():
+    assert len(box_colours(diagrams.unrolled(Stage(lambda **kw: ResidualBlock(8, **kw), 1, tied=True)))) == 1
+    assert box_colours(diagrams.unrolled(Stage(lambda **kw: ResidualBlock(8, **kw), 0, tied=True))) == []
+
+
+def test_side_by_side_has_common_layers_in_blue():
+    nets = [models.build(name, (32, 32, 3)) for name in ("paper_resnet", "paper_recnet")]
+    picture = diagrams.side_by_side(*nets, labels=("ResNet", "RecNet"))
+    assert len(box_colours(picture)) == sum(len(net.layers) for net in nets)
+    assert picture.alt.endswith("Not in all of them: repeat 7 times, simple RNN 128, tanh.")
+    blue, other = (box_colours(picture).count(c) for c in sorted(set(box_colours(picture))))
+    assert (blue, other) == (18, 2)
+    conv_texts = " ".join(text for text in texts(picture) if "conv" in text)
+    assert conv_texts.count(" conv ") == sum(len(convolutions(net)) for net in nets)
+
+
+@pytest.mark.parametrize("wiring", ["stack", "rows", "state"])
+def test_side_by_side_draws_every_reading(wiring):
+    padding = "valid" if wiring == "rows" else "same"
+    nets = [models.paper_net((32, 32, 3), wiring=w, padding=padding) for w in ("none", wiring)]
+    assert len(box_colours(diagrams.side_by_side(*nets))) == sum(len(net.layers) for net in nets)
+
+
+def test_diagrams_are_the_same_every_time():
+    model = models.build("recnet", (32, 32, 3), n=2, width=4)
+    assert diagrams.net(model).data == diagrams.net(model).data

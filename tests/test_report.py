@@ -1,0 +1,434 @@
+"""lib.report and lib.site, on notebooks made up here: none of them imports Keras or trains anything."""
+
+import json
+import os
+import re
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell as code
+from nbformat.v4 import new_markdown_cell as text
+from nbformat.v4 import new_notebook, new_output
+
+from lib import claims, report, site
+
+PARAMETERS = 'profile = "quick"\nseed = 0\nseeds = 1'
+PAGES = {"01_first": (), "02_second": ("C7",)}
+
+
+def write(path, *cells, **metadata):
+    """A notebook with these cells, after a title and a cell of parameters."""
+    parameters = code(PARAMETERS, metadata={"tags": ["parameters"]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(
+        new_notebook(cells=[text("# A question?\n\nA promise. More."), parameters, *cells], metadata=metadata), path
+    )
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A place to make reports in: desk.main(*arguments) is the command line, desk.online whether the data are real."""
+    desk = SimpleNamespace(path=tmp_path, online=True)
+    folders = {name: tmp_path / name for name in ("notebooks", "executed", "site", "store", "results")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        report.data,
+        "load",
+        lambda name, standin=False: SimpleNamespace(
+            name=name, standin=standin or not desk.online, identity=f"{name} {standin or not desk.online}"
+        ),
+    )
+    for page in PAGES:
+        write(folders["notebooks"] / f"{page}.ipynb")
+
+    def job(*argv, **changes):
+        return report.prepare(report.arguments(argv, PAGES), folders | {"pages": PAGES} | changes)
+
+    desk.job = job
+    desk.main = lambda *argv, **changes: report.main(argv, **folders | {"pages": PAGES} | changes)
+    desk.write = lambda page, *cells: write(folders["notebooks"] / f"{page}.ipynb", *cells)
+    desk.soup = lambda page: BeautifulSoup((tmp_path / "site" / f"{page}.html").read_text(), "html.parser")
+    return desk
+
+
+def record(folder, key="0" * 16, **fields):
+    """A record in a store, of a training run if not said otherwise."""
+    machine = {"device": "cpu", "cpu": "a processor", "threads": 2, "precision": "float32", "seconds": 60}
+    machine |= {"commit": "abc", "date": "2026-01-01"}
+    made = {"key": key, "kind": "train", "train_version": 0, "data": {"standin": False}, "machine": machine} | fields
+    (folder / key).mkdir(parents=True)
+    (folder / key / "record.json").write_text(json.dumps(made))
+
+
+# --- the command ---
+
+
+def test_pages_are_executed_rendered_and_left_alone_while_nothing_changes(desk, capfd, monkeypatch):
+    (desk.path / "data").mkdir()
+    monkeypatch.setenv("DATA_DIR", "data")
+    environment = dict(os.environ)
+    desk.write("01_first", code("import os\nfrom lib import stats\nprint(profile, seed, seeds, os.environ)"))
+    assert desk.main("--profile", "smoke", "--seed", "3") == 0
+    printed = desk.soup("01_first").main.find_all("pre")[-1].get_text()
+    assert printed.startswith("smoke 3 1 ")
+    assert "'RECNET_STANDIN': '1'" in printed
+    assert f"'DATA_DIR': '{desk.path / 'data'}'" in printed, "a kernel runs in another folder"
+    assert environment == dict(os.environ)
+    out, err = capfd.readouterr()
+    assert re.search(r"^2 of 2 pages to make, .*: about \d+ minute", out, re.MULTILINE)
+    assert re.search(r"^\[1 of 2\] 01_first \.\.\. \d+ s$", out, re.MULTILINE)
+    assert re.search(r"^site/index.html is ready, after [\d.]+ minutes$", out, re.MULTILINE)
+    assert report.data.HOW_TO_GET in out.splitlines()[-1]
+    assert not err, "no kernel warns"
+
+    files = {path: path.stat().st_mtime_ns for path in desk.path.rglob("*.*")}
+    assert desk.main("--profile", "smoke", "--seed", "3") == 0
+    assert {path: path.stat().st_mtime_ns for path in desk.path.rglob("*.*")} == files
+    assert capfd.readouterr().out.count("unchanged") == 4  # each page in its turn, and in the end
+
+
+def test_a_failed_cell_is_told_in_one_line_and_earlier_pages_stay(desk, capfd):
+    desk.write("02_second", code("x = 1"), code("\ny = x / 0  # why\nz = y"))
+    assert desk.main() == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("02_second failed in cell 4 (y = x / 0  # why): ZeroDivisionError: division by zero [")
+    log = re.search(r"executed so far: (.*)\]$", line).group(1)
+    assert "ZeroDivisionError" in (desk.path / log).read_text()
+    assert desk.soup("01_first").h1
+    assert not (desk.path / "site" / "02_second.html").exists()
+    assert desk.soup("index").find("span", string="2 Second"), "what is not there is named, not linked"
+
+    desk.write("02_second", code("x = 1"))
+    assert desk.main() == 0
+    assert not (desk.path / log).exists()
+    assert desk.soup("index").find("a", string="2 Second")
+
+
+def test_interruption_exits_with_130(desk, capfd):
+    desk.write("01_first", code("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"))
+    assert desk.main() == 130
+    assert capfd.readouterr().err.startswith("interrupted: ")
+    assert not list(desk.path.glob("executed/*"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["--profile", "huge"], "quick"),
+        (["--nb", "12"], "01_first, 02_second"),
+        (["--nb", ""], "01_first, 02_second"),
+        (["--seeds", "0"], "at least 1"),
+        (["--seed", "-1"], "at least 0"),
+        (["--seeds", "two"], "invalid int"),
+        (["--publish", "--profile", "quick"], "leave --profile out"),
+        (["--fast"], "unrecognized"),
+    ],
+)
+def test_bad_arguments_exit_with_2_and_say_what_would_be_right(desk, capsys, argv, word):
+    with pytest.raises(SystemExit) as stopped:
+        desk.main(*argv)
+    assert stopped.value.code == 2
+    assert word in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["02", "02_second"])
+def test_one_notebook_alone(desk, name):
+    assert report.arguments(["--nb", name], PAGES).selected == ["02_second"]
+
+
+def test_full_scale_pages_need_the_real_data(desk, capsys):
+    desk.online = False
+    assert desk.main("--publish") == 1
+    assert capsys.readouterr().err.splitlines() == [f"profile paper takes the real data only: {report.data.HOW_TO_GET}"]
+
+
+def test_publishing_trains_nothing(desk):
+    desk.write("01_first", code("import os\nassert os.environ['RECNET_READ_ONLY'] == '1' and profile == 'paper'"))
+    assert desk.main("--publish", "--nb", "01") == 0
+    assert not desk.soup("01_first").select(".banner, .note")
+
+
+@pytest.mark.parametrize("error", [report.data.DataError("x is cut off"), OSError(28, "No space left", "/x")])
+def test_what_goes_wrong_outside_of_a_notebook_is_one_line_too(desk, capsys, monkeypatch, error):
+    def load(name, standin):
+        raise error
+
+    monkeypatch.setattr(report.data, "load", load)
+    assert desk.main() == 1
+    assert capsys.readouterr().err in ("x is cut off\n", "/x: No space left\n")
+
+
+# --- when a page must be made again ---
+
+
+def test_key_changes_with_all_that_a_page_depends_on(desk):
+    library = desk.path / "lib"
+    (library / "templates").mkdir(parents=True)
+    (library / "module.py").write_text("x = 1")
+    run = next(iter(report.experiments.wanted(["C7"], "quick")))
+    run = run[0].key(run[1], "cifar10 False")
+
+    def keys(*argv):
+        job = desk.job(*argv, library=library)
+        return [job.key(page, job.source(page)) for page in PAGES]
+
+    seen = [keys()]
+    assert keys() == seen[0]
+
+    def changed(*pages):
+        seen.append(keys())
+        return [a != b for a, b in zip(*seen[-2:], strict=True)]
+
+    desk.write("01_first", text("changed"))
+    assert changed() == [True, False]
+    (library / "module.py").write_text("x = 2")
+    assert changed() == [True, True]
+    (library / "templates" / "page.html.j2").write_text("changed")
+    assert changed() == [True, True]
+    record(desk.path / "store", key=run)
+    assert changed() == [True, True], "a record of its claim"
+    record(desk.path / "store", key="f" * 16)
+    assert changed() == [True, False], "a record of another claim; the first page reads all"
+    record(desk.path / "results", key="e" * 16)
+    assert changed() == [True, False]
+    (desk.path / "results" / "bench.json").write_text("[]")
+    assert changed() == [True, False]
+    desk.online = False
+    assert changed() == [True, True], "other data"
+    for argv in (["--seeds", "2"], ["--seed", "1"], ["--profile", "smoke"]):
+        assert all(a != b for a, b in zip(keys(*argv), seen[-1], strict=True))
+
+
+def test_a_damaged_executed_notebook_counts_as_none(tmp_path):
+    path = tmp_path / "x.ipynb"
+    assert site.made(path) == {}
+    for content in (b"", b"{", b"[]", b'{"metadata": {}}', b"\xff"):
+        path.write_bytes(content)
+        assert site.made(path) == {}
+
+
+# --- how long it will take, and how far it is ---
+
+
+def test_forecast_counts_missing_runs_and_learns_from_earlier_ones(desk):
+    wanted = report.experiments.wanted(["C7"], "quick")
+    job = desk.job()
+    assert f"2 of 2 pages to make, {len(wanted)} of {len(wanted)} runs to train: about " in report.forecast(job, PAGES)
+    experiment, seed = wanted[0]
+    run = {"flops": 1e9, "n_train": 1000, "experiment": {"recipe": {"epochs": 2}}}
+    record(desk.path / "store", key=experiment.key(seed, "cifar10 False"), **run)
+    assert f"{len(wanted) - 1} of {len(wanted)} runs" in report.forecast(job, PAGES)
+    assert report.pace(job) == pytest.approx(60 / (2000 * (3e9 / 1e11 + report.IMAGE)))
+    assert " 0 of 0 runs" in report.forecast(job, ["01_first"])
+
+
+def test_pace_is_measured_where_nothing_was_run_yet(desk):
+    assert 0.01 < report.pace(desk.job()) < 1000
+
+
+def test_terminal_shows_progress_and_no_noise(capsys):
+    terminal = report.Terminal()
+    terminal.start("[1 of 2] 01_first")
+    terminal.write("I0000 note\n[1 of 5] recnet: ep")
+    terminal.write("och 1\nrun ab is being trained by another process; waiting for it\nmore")
+    terminal.end("9 s")
+    terminal.start("[2 of 2] 02_second")
+    terminal.end("3 s")
+    out, err = capsys.readouterr()
+    assert err == "  [1 of 5] recnet: epoch 1\n  run ab is being trained by another process; waiting for it\n"
+    assert out == "[1 of 2] 01_first ... \n[1 of 2] 01_first ... 9 s\n[2 of 2] 02_second ... 3 s\n"
+
+
+# --- the pages ---
+
+HOSTILE = '"><script>alert(1)</script><img src="https://example.org/x.png">'
+
+
+def image(mime, data, alt):
+    return new_output("display_data", {mime: data, "text/plain": "?"}, metadata={mime: {"alt": alt}})
+
+
+def shown(output, source="x"):
+    return code(source, execution_count=1, outputs=[output])
+
+
+def markdown(source):
+    return shown(new_output("display_data", {"text/markdown": source}))
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """pages(cell, ...) -> the soup of a page with these executed cells; pages.front() that of the front page."""
+
+    def make(*cells, **how):
+        report = {"key": "k", "profile": "paper", "standin": False, "provenance": [("Machine", HOSTILE)]} | how
+        for page in ("01_first", "02_recnet"):
+            write(tmp_path / "notebooks" / f"{page}.ipynb")
+            write(tmp_path / "executed" / f"{page}.ipynb", *cells, report=report)
+        folders = site.Site(
+            ("01_first", "02_recnet", "03_missing"), *(tmp_path / f for f in ("notebooks", "executed", "out"))
+        )
+        write(tmp_path / "notebooks" / "03_missing.ipynb")
+        rows = claims.table([], []).to_dict("records")
+        rows[0] |= {"claim": HOSTILE, "paper": HOSTILE, "recorded": HOSTILE, "verdict": "partly"}
+        front = {"halves": claims.title([]), "claims": [row | {"page": "01_first"} for row in rows]}
+        index = site.build(folders, str(how), lambda: front | report)
+        make.front = BeautifulSoup(index.read_text(), "html.parser")
+        return BeautifulSoup((index.parent / "01_first.html").read_text(), "html.parser")
+
+    return make
+
+
+EVERYTHING = [
+    text("## One & two\n\n## One & two\n\n### Deep\n\n| a | b |\n|---|---|\n| x | 1.5 |\n\n$x$ and <script>1</script>"),
+    shown(new_output("stream", name="stdout", text=f"{HOSTILE}\n")),
+    shown(new_output("stream", name="stderr", text="[1 of 2] noise\n")),
+    shown(
+        image(
+            "image/svg+xml",
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g id="g"/></svg>',
+            "A line. It falls.",
+        )
+    ),
+    shown(image("image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg"><g id="g"/></svg>', HOSTILE)),
+    shown(image("image/png", "aGk=", "A <cat>: grey")),
+    markdown(f"**{HOSTILE}** [x](javascript:alert)"),
+    shown(new_output("execute_result", {"text/plain": HOSTILE}, execution_count=1), "1 < 2  # sum"),
+    shown(
+        new_output(
+            "display_data", {"text/html": '<table border="1"><tr id="main"><td>9</td></tr></table><script>2</script>'}
+        )
+    ),
+    shown(new_output("display_data", {"application/javascript": "alert(3)"})),
+]
+
+
+def test_pages_run_no_script_and_ask_no_other_host(pages):
+    for soup in (pages(*EVERYTHING), pages.front):
+        assert not soup.select("script, link, iframe, object, embed, base, [onload], [onerror]")
+        assert not soup.select("[src]:not([src^='data:'])")
+        assert not re.search(r"@import|url\(", soup.style.get_text())
+        assert not [
+            a["href"] for a in soup.select("a[href]") if re.match("[a-z]+:", a["href"]) and "example" not in a["href"]
+        ]
+
+
+def test_values_are_shown_as_they_are(pages):
+    """Hostile text in outputs, Markdown, claims and provenance stays text."""
+    for soup, count in ((pages(*EVERYTHING), 4), (pages.front, 3)):
+        assert soup.get_text().count("<script>alert(1)</script>") >= count
+
+
+def test_alternative_texts_survive(pages):
+    figures = pages(*EVERYTHING).select("figure")
+    assert [f.svg["aria-label"] for f in figures if f.svg] == ["A line. It falls.", HOSTILE]
+    assert figures[0].svg["role"] == "img"
+    assert figures[2].img["alt"] == "A <cat>: grey"
+    assert [figures[i].figcaption.get_text() for i in (0, 2)] == ["Figure 1. A line.", "Figure 3. A <cat>."]
+
+
+def test_progress_and_default_parameters_are_left_out(pages):
+    soup = pages(*EVERYTHING)
+    assert "noise" not in soup.get_text()
+    assert "seeds" not in soup.main.get_text()
+
+
+def test_code_is_folded_under_its_sentence(pages):
+    folded = pages(text("Say."), code("1 < 2  # do")).main.find("p", string="Say.").find_next_sibling()
+    assert (folded.name, folded.summary.get_text()) == ("details", "Show code")
+    assert folded.pre.get_text().strip() == "1 < 2  # do"
+    assert not folded.has_attr("open")
+
+
+@pytest.mark.parametrize("standin", [True, False])
+def test_a_banner_if_and_only_if_the_data_are_stand_ins(pages, standin):
+    for soup in (pages(standin=standin), pages.front):
+        assert len(soup.select(".banner")) == standin
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
+def test_a_note_on_small_runs(pages, profile):
+    for soup in (pages(profile=profile), pages.front):
+        assert len(soup.select(".note")) == (profile != "paper")
+
+
+def test_formulae_become_mathml(pages):
+    main = pages(text("Inline $y = x^2$, a price of \\$5.\n\n$$\\sum_{k=1}^n k$$"), markdown("$D < 1$")).main
+    inline, block, output = main.select("math")
+    assert inline.get_text() == "y=x2"
+    assert block["display"] == "block"
+    assert block.find("mo", string="∑")
+    assert output.get_text() == "D<1"
+    assert main.get_text().count("$") == 1
+
+
+def test_a_formula_that_is_none_is_told_in_one_line(pages):
+    with pytest.raises(site.SiteError, match=r"^01_first can't be rendered: .+$"):
+        pages(text(r"$\left( x$"))
+
+
+def test_structure_of_a_page(pages):
+    soup = pages(
+        *EVERYTHING,
+        text("# Another\n\n[next](02_recnet.ipynb#a) [self](#a) [code](../lib/site.py) [web](https://example.org)"),
+    )
+    assert soup.html["lang"] == "en"
+    assert [h.find(string=True) for h in soup.select("h1")] == ["A question?"]
+    assert soup.title.get_text().startswith("A question? ·")
+    ids = [element["id"] for element in soup.select("[id]")]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in soup.select("a[href^='#']")} - {"a", "harmful-link"} <= set(ids)
+    assert [link["href"] for link in soup.select(".contents a")][:3] == ["#one-two", "#one-two-2", "#deep"]
+    assert soup.body.find("a")["href"] == "#main"
+    assert soup.select_one("header [aria-current=page]").get_text() == "1 First"
+    assert [item.get_text() for item in soup.select("header li")] == ["Report", "1 First", "2 RecNet", "3 Missing"]
+    assert not soup.select("a[href='03_missing.html']")
+    assert [link["href"] for link in soup.select(".turn a")] == ["index.html", "02_recnet.html"]
+    targets = [link["href"] for link in soup.main.select("p a") if not link.has_attr("class")]
+    assert targets[-4:] == ["02_recnet.html#a", "#a", "../lib/site.py", "https://example.org"]
+
+
+def test_tables_scroll_inside_themselves_and_align_numbers(pages):
+    soup = pages(*EVERYTHING)
+    for table in soup.select("table"):
+        assert table.parent["class"] == ["scroll"]
+        assert table.parent["tabindex"] == "0"
+    assert soup.find("td", string="1.5")["class"] == ["number"]
+    assert soup.find("th", string="b")["class"] == ["number"]
+    assert soup.find("td", string="x").get("class") is None
+
+
+def test_front_page(pages):
+    pages(code("x"), profile="quick")
+    front = pages.front
+    assert [h.get_text() for h in front.select("h1")] == [
+        "Recurrent Networks in Residual Networks: a reproduction report"
+    ]
+    assert [half.get_text() for half in front.select(".halves strong")] == ["[?]", "[?]"]
+    assert [cell.get_text() for cell in front.select("thead th")] == [
+        "Claim",
+        "Paper",
+        "Recorded",
+        "This run",
+        "Verdict",
+    ]
+    verdicts = [cell.get_text() for cell in front.select("tbody .verdict")]
+    assert verdicts[:2] == ["◐ partly", "– not run"], "a shape and a word"
+    order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
+    assert order == ["A question? A promise."] * 3
+    assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
+
+
+def test_front_page_shows_the_figure_tagged_as_the_story(pages):
+    figure = EVERYTHING[3].copy()
+    pages(figure)
+    assert not pages.front.figure
+    figure["metadata"] = {"tags": ["story"]}
+    pages(figure, key="other")
+    assert pages.front.figure.svg["aria-label"] == "A line. It falls."
+
+
+def test_page_names():
+    assert [site.label(page) for page in ("01_data", "04_recnet_paper")] == ["1 Data", "4 RecNet paper"]
