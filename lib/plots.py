@@ -27,9 +27,8 @@ from lib import stats
 # Okabe and Ito's colours, told apart with any kind of colour vision. These four mean the same in every figure.
 COLOURS = {"tied": "#D55E00", "untied": "#0072B2", "plain": "#009E73", "paper": "#000000"}
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
-# What a word in an arm's label says about its family; the first that fits counts ("untied" holds "tied").
-WORDS = {"untied": "untied", "residual": "untied", "resnet": "untied", "depth-1": "untied"}
-WORDS |= {"tied": "tied", "recnet": "tied", "plain": "plain"}
+# The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
+FAMILIES = {"untied": "untied|residual|resnet|depth-1", "tied": "tied|recnet", "plain": "plain"}
 PANEL, INK = "#FCFBF8", "#222222"  # light in dark mode too, where a figure is a card
 WIDTH = 6.8  # inches, of every figure
 SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
@@ -151,7 +150,7 @@ def mix(colour, other, share):
 
 def colours(labels):
     """{label: colour}: its family's where the label names it, paler for earlier members; else one of the others."""
-    family = {label: next((f for word, f in WORDS.items() if word in label.lower()), None) for label in labels}
+    family = {x: next((f for f, words in FAMILIES.items() if re.search(words, x.lower())), None) for x in labels}
     chosen = {}
     for label, own in family.items():
         members = [other for other in family if family[other] == own]
@@ -298,17 +297,16 @@ def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
     """Lines across, {label: value}, axes and labels of a figure of lines; its Picture."""
     if not ends:
         return nothing()
-    first, last = figure.axes[0], figure.axes[-1]
-    for label, value in (lines or {}).items():
-        last.axhline(value, **DASHED)
-        ends = ends | {(label, value): (last.get_xlim()[1], value, f"{label}: {value:.3g}", INK)}
-        courses = [*courses, f"line: {label}, {value:.3g}"]
     for ax in figure.axes:
         ax.set(xlabel=xlabel, xmargin=0.02)
-    first.set(ylabel=ylabel)
+    for label, value in (lines or {}).items():
+        ax.axhline(value, **DASHED)
+        ends[label, value] = (ax.get_xlim()[1], value, f"{label}: {value:.3g}", INK)
+        courses.append(f"line: {label}, {value:.3g}")
+    figure.axes[0].set_ylabel(ylabel)
     if log:
-        _log(first.yaxis)
-    _label_ends(last, ends.values())
+        _log(figure.axes[0].yaxis)
+    _label_ends(ax, ends.values())
     return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.")
 
 
@@ -379,7 +377,7 @@ def _rows(rows, xlabel, lines=None, log=False):
     """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
     if not rows:
         return nothing()
-    figure, ax = _panel(0.75 + 0.36 * len(rows) + 0.25 * bool(lines))
+    figure, ax = _panel(0.85 + 0.36 * len(rows) + 0.25 * bool(lines))
     for i, (values, text, colour, interval, left) in enumerate(rows.values()):
         mean, low, high, _ = stats.mean(values)
         if left is not None:
@@ -394,13 +392,15 @@ def _rows(rows, xlabel, lines=None, log=False):
         ax.axvline(value, **DASHED)
         ax.text(value, 1.01, f" {label} {value:g} ", transform=ax.get_xaxis_transform(), ha=side, va="bottom")
         words.append(f"line at {value:g}, {label}")
+    if any(len(row.values) > 1 for row in rows.values()):
+        xlabel += "\ndots are seeds, the line is the 95 % interval, ± the standard deviation"
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     if log:
         _log(ax.xaxis)
     words += [f"{label}: {row.text}" for label, row in rows.items()]
-    return Picture(figure, f"{xlabel}. {'; '.join(words)}.")
+    return Picture(figure, f"{xlabel}. {'; '.join(words)}.".replace("\n", ", "))
 
 
 def errors(frame, measure="test_error", paper=None, sort=False):

@@ -15,7 +15,6 @@ import platform
 import re
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -161,7 +160,8 @@ def execute(job, page, terminal):
     class Kernels(AsyncKernelManager):
         async def start_kernel(self, **options):
             # TensorFlow's notes at its start are not for the terminal; nobody else on this machine is to listen in
-            return await super().start_kernel(**options, stderr=log, transport_encryption="auto")
+            options |= {"env": environment(job), "stderr": log, "transport_encryption": "auto"}
+            return await super().start_kernel(**options)
 
     try:
         notebook = papermill.execute_notebook(
@@ -197,6 +197,20 @@ def execute(job, page, terminal):
     }
     train.write(job.executed / f"{page}.ipynb", lambda file: file.write(nbformat.writes(notebook).encode()))
     return seconds
+
+
+def environment(job):
+    """The environment variables of a kernel."""
+    variables = dict(os.environ)
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(runs.ROOT), variables.get("PYTHONPATH"))))
+    variables["RECNET_BUILD"] = str(runs.BUILD)
+    if variables.get("DATA_DIR"):
+        variables["DATA_DIR"] = str(Path(variables["DATA_DIR"]).resolve())  # a kernel runs in another folder
+    if job.standin:
+        variables["RECNET_STANDIN"] = "1"  # so that no kernel looks for the real data again
+    if job.publish:
+        variables["RECNET_READ_ONLY"] = "1"
+    return variables
 
 
 def _failure(page, log, error):
@@ -332,25 +346,6 @@ def front(job, records):
     }
 
 
-@contextmanager
-def exported(job):
-    """The environment that the kernels inherit."""
-    before = dict(os.environ)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(runs.ROOT), before.get("PYTHONPATH"))))
-    os.environ["RECNET_BUILD"] = str(runs.BUILD)
-    if folder := before.get("DATA_DIR"):
-        os.environ["DATA_DIR"] = str(Path(folder).resolve())  # they run in another folder
-    if job.standin:
-        os.environ["RECNET_STANDIN"] = "1"  # so that no kernel looks for the real data again
-    if job.publish:
-        os.environ["RECNET_READ_ONLY"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def arguments(argv, pages):
     """The command line, checked. Exits with code 2 on what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m lib.report", description="Run the notebooks, render the site.")
@@ -368,6 +363,8 @@ def arguments(argv, pages):
     if args.publish and args.profile not in (None, "paper"):
         parser.error("--publish shows the recorded runs, those of profile paper: leave --profile out")
     args.profile = args.profile or ("paper" if args.publish else "quick")
+    if args.profile == "paper" and (args.seed, args.seeds) != (0, 1):
+        parser.error("the seeds of profile paper are fixed: leave --seed and --seeds out")
     return args
 
 
@@ -399,8 +396,7 @@ def main(argv=None, **changes):
     args = arguments(argv, changes.get("pages", experiments.PAGES))
     try:
         job = prepare(args, changes)
-        with exported(job):
-            make(job, args.selected)
+        make(job, args.selected)
     except KeyboardInterrupt:
         print("interrupted: finished pages and epochs are kept, the same command goes on from there", file=sys.stderr)
         return 130

@@ -235,7 +235,9 @@ def _align(table):
     rows = [(row.find_all(["th", "td"]), row.find("td") is not None) for row in table.select("tr")]
     for cells, body in rows:
         for cell in cells:
-            if cell.name == "th" and not cell.get("scope"):
+            if not cell.get_text().strip():
+                cell.name = "td"  # heads nothing
+            elif cell.name == "th":
                 cell["scope"] = "row" if body else "col"
     for row in table.select("tr[style]"):
         del row["style"]
@@ -259,7 +261,7 @@ def _outline(path):
     source = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
     soup = BeautifulSoup(_markdown()(source), "html.parser")
     text = " ".join(soup.p.get_text().split()) if soup.p else ""
-    return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s", text)[0]
+    return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s+(?=[A-Z\"])", text)[0]
 
 
 def _story(path):

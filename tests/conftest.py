@@ -40,7 +40,7 @@ def tiny_dataset(name):
     """240 training images, 40 of them for validation, and 60 test images; a class is plain to see by its colour."""
     rng = np.random.default_rng(0)
     spec = data.SPECS[name]
-    labels = np.arange(300, dtype=np.uint8) % 10
+    labels = (np.arange(300) % 10).astype(np.uint8)
     colours = rng.integers(40, 216, (10, 1, 1, spec.shape[-1]))
     images = (colours[labels] + rng.integers(-40, 41, (300, *spec.shape))).astype(np.uint8)
     arrays = images[:240], labels[:240], images[240:], labels[240:]
@@ -48,13 +48,14 @@ def tiny_dataset(name):
 
 
 def install_tiny(monkeypatch):
-    """Makes `data.load` return tiny data sets, and "tiny" the name of an architecture that trains in a second: one stage
-    of two tied steps. Returns the tiny CIFAR-10."""
-    from lib import models
+    """Makes `data.load` return tiny data sets, evaluation take small batches, and "tiny" the name of an architecture of
+    one stage of two tied steps, which trains in a second. Returns the tiny CIFAR-10."""
+    from lib import models, probes
 
     sets = {name: tiny_dataset(name) for name in data.SPECS}
     monkeypatch.setattr(data, "load", lambda name, standin=False: sets[name])
     tiny_net = partial(models.ResidualNet, depths=(2,), tied=True)
+    monkeypatch.setattr(probes, "EVALUATION_BATCH", 60)
     monkeypatch.setitem(models.ARCHITECTURES, "tiny", tiny_net)
     return sets["cifar10"]
 

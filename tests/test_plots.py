@@ -60,7 +60,7 @@ OF_FRAMES = {
     "errors": (lambda f: plots.errors(f, paper={"the paper": 54}), ["tied n = 2: 12.1 ± 0.1", "line at 54"]),
     "errors sorted": (
         lambda f: plots.errors(f, "val_error", sort=True),
-        ["Validation error, %. ", "untied n = 3: 9.1"],
+        ["Validation error, %, dots are seeds", "n = 3: 9.1"],
     ),
     "depth": (lambda f: plots.tradeoff(f, "depth"), ["tied 12.1 at 14", "untied 11.1 at 14, 9.1 at 20"]),
     "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -106,11 +108,23 @@ def test_a_failed_cell_is_told_in_one_line_and_earlier_pages_stay(desk, capfd):
     assert desk.soup("index").find("a", string="2 Second")
 
 
-def test_interruption_exits_with_130(desk, capfd):
-    desk.write("01_first", code("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"))
-    assert desk.main() == 130
-    assert capfd.readouterr().err.startswith("interrupted: ")
-    assert not list(desk.path.glob("executed/*"))
+INTERRUPTED = """
+import pathlib, signal, sys
+from lib import report
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests inherited
+folders = {name: pathlib.Path.cwd() / name for name in ("notebooks", "executed", "site", "store", "results")}
+sys.exit(report.main(["--profile", "smoke"], pages={"01_first": ()}, **folders))
+"""
+
+
+def test_interruption_exits_with_130(desk):
+    desk.write("01_first", code("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(600)"))
+    environment = os.environ | {"PYTHONPATH": str(report.runs.ROOT)}
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1].startswith("interrupted: ")
+    assert "Traceback" not in done.stderr
+    assert not list(desk.path.glob("executed/*.ipynb"))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +137,7 @@ def test_interruption_exits_with_130(desk, capfd):
         (["--seed", "-1"], "at least 0"),
         (["--seeds", "two"], "invalid int"),
         (["--publish", "--profile", "quick"], "leave --profile out"),
+        (["--publish", "--seeds", "2"], "leave --seed and --seeds out"),
         (["--fast"], "unrecognized"),
     ],
 )

@@ -214,18 +214,15 @@ def checkpoint(tmp_path_factory, uninterrupted):
     return next(store.glob("*/checkpoint.npz")).read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["none", "truncated", "flipped", "garbage", "empty"])
+@pytest.mark.parametrize("damage", ["none", "truncated", "flipped"])
 def test_a_damaged_checkpoint_starts_the_run_over(uninterrupted, checkpoint, tmp_path, damage):
     folder = tmp_path / uninterrupted().key
     folder.mkdir()
-    middle = len(checkpoint) // 2
-    damaged = {
-        "none": checkpoint,
-        "truncated": checkpoint[:middle],
-        "flipped": checkpoint[:middle] + bytes([checkpoint[middle] ^ 1]) + checkpoint[middle + 1 :],
-        "garbage": b"not a checkpoint",
-        "empty": b"",
-    }[damage]
+    damaged = bytearray(checkpoint)
+    if damage == "truncated":
+        del damaged[len(checkpoint) // 2 :]
+    elif damage == "flipped":
+        damaged[checkpoint.index(b"NUMPY", len(checkpoint) // 2) + 130] ^= 1  # a bit of a weight, behind a header
     (folder / "checkpoint.npz").write_bytes(damaged)
     epochs = []
     run = train.train(EXPERIMENT, 0, tmp_path, "float32", on_epoch=lambda done, curve: epochs.append(done))
@@ -255,22 +252,27 @@ def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
     sound, state = Model([[1.5, 2.5], [3.5, 4.5]], [5.0, 6.0]), {"curve": [{"loss": 1.0}]}
     train._checkpoint(tmp_path, sound, state)
     content = (tmp_path / "checkpoint.npz").read_bytes()
-    passed = 0
-    for place in range(len(content)):
-        for flip in (0x01, 0x06, 0x80, 0xFF):
-            damaged = bytearray(content)
-            damaged[place] ^= flip
-            (tmp_path / "checkpoint.npz").write_bytes(damaged)
-            model = Model(np.zeros((2, 2)), np.zeros(2))
-            restored = train._restore(tmp_path, model)
-            arrays = [np.asarray(v).tolist() for v in model.variables]
-            if restored is None:  # then nothing of it was taken over, and the file is gone
-                assert arrays == [[[0, 0], [0, 0]], [0, 0]]
-                assert not (tmp_path / "checkpoint.npz").exists()
-            else:  # a byte that says nothing of the content: a date, say
-                passed += 1
-                assert (restored, arrays) == (state, [[[1.5, 2.5], [3.5, 4.5]], [5, 6]])
-    assert passed < 2 * len(content)
+
+    def restore(damaged):
+        """Either nothing of it is taken over and the file is gone, or the damage was to no more than a date, say."""
+        (tmp_path / "checkpoint.npz").write_bytes(damaged)
+        model = Model(np.zeros((2, 2)), np.zeros(2))
+        restored = train._restore(tmp_path, model)
+        arrays = [np.asarray(v).tolist() for v in model.variables]
+        if restored is None:
+            assert arrays == [[[0, 0], [0, 0]], [0, 0]]
+            assert not (tmp_path / "checkpoint.npz").exists()
+        else:
+            assert (restored, arrays) == (state, [[[1.5, 2.5], [3.5, 4.5]], [5, 6]])
+        return restored
+
+    assert restore(content) == state
+    assert restore(b"not a checkpoint") is None
+    assert not any(restore(content[:length]) for length in range(len(content)))
+    flipped = [
+        content[:i] + bytes([content[i] ^ flip]) + content[i + 1 :] for i in range(len(content)) for flip in (1, 6)
+    ]
+    assert sum(restore(damaged) is None for damaged in flipped) > len(flipped) / 2
 
 
 def test_a_checkpoint_of_another_net_is_not_taken(tmp_path):
@@ -436,14 +438,12 @@ def test_an_unknown_probe_is_refused_before_any_training(tmp_path, monkeypatch):
 # --- learning ---
 
 
-def test_a_tiny_net_learns_32_images_by_heart(tmp_path, monkeypatch, tiny):
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, tiny.x_train.shape, dtype=np.uint8)  # nothing to generalise from
-    monkeypatch.setattr(data, "load", lambda name: replace(tiny, x_train=noise))
-    recipe = Recipe(epochs=60, learning_rate=0.01, optimizer="adam", batch=32)
-    run = train.train(Experiment("tiny", recipe, {"width": 8}, n_train=32, n_eval=None), 0, tmp_path)
+def test_a_tiny_net_learns_32_images_by_heart(tmp_path):
+    recipe = replace(train.MODERN, epochs=30, batch=16, augment=False, weight_decay=0.0)
+    run = train.train(Experiment("tiny", recipe, {"width": 16}, n_train=32, held_out=False), 0, tmp_path)
+    assert run.curve[0]["train_error"] > 50
     assert run.train_error == 0
-    assert run.curve[-1]["loss"] < 0.5 * run.curve[0]["loss"]
+    assert run.curve[-1]["loss"] < 0.1
 
 
 def test_the_record_says_what_happened(uninterrupted, tiny):
@@ -718,7 +718,7 @@ def test_the_key_is_the_same_in_any_process_and_after_json():
     fields = json.loads(json.dumps(dataclasses.asdict(EXPERIMENT)))
     again = Experiment(**fields | {"recipe": Recipe(**fields["recipe"])})
     assert again.key(0, "identity") == EXPERIMENT.key(0, "identity")
-    code = "from test_train import EXPERIMENT; print(EXPERIMENT.key(0, 'identity'))"
+    code = f"from lib.train import Experiment, Recipe; print({EXPERIMENT!r}.key(0, 'identity'))"
     with python(code, PYTHONHASHSEED="7") as process:
         stdout, stderr = process.communicate(timeout=120)
     assert stdout.strip() == EXPERIMENT.key(0, "identity"), stderr

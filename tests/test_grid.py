@@ -1,0 +1,252 @@
+"""Getting runs done: what exists is taken, what is missing is trained, and the command line says what it does."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib import checks, data, experiments, grid, runs, train
+from lib.train import Busy, Experiment, Recipe
+
+TWO_EPOCHS = Experiment("softmax", Recipe(epochs=2, learning_rate=0.1, batch=20), n_train=60)
+WANTED = [(TWO_EPOCHS, 0), (TWO_EPOCHS, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny(tiny):
+    """Every run here is on the tiny data."""
+
+
+@pytest.fixture(autouse=True)
+def _empty(monkeypatch, tmp_path):
+    """Stores of their own for every test."""
+    monkeypatch.setattr(runs, "LOCAL", tmp_path / "local")
+    monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(grid, "PAUSE", tmp_path / ".pause")
+    for name in ("RECNET_READ_ONLY", "TENSORBOARD_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """A list of (experiment, seed) that grows by each run that is really trained."""
+    begun, train_one = [], train._train
+
+    def watched(experiment, seed, *rest):
+        begun.append((experiment, seed))
+        train_one(experiment, seed, *rest)
+
+    monkeypatch.setattr(train, "_train", watched)
+    return begun
+
+
+def lines(capsys):
+    return capsys.readouterr().err.splitlines()
+
+
+# --- get ---
+
+
+def test_get_trains_what_is_missing_and_nothing_twice(trained, capsys):
+    table = grid.get("C2", "smoke")
+    arms = experiments.arms("C2", "smoke")
+    assert list(table.arm) == list(arms) == ["ReLU", "softplus"]
+    assert trained == [(experiment, 0) for experiment in arms.values()]
+    assert [row.experiment["options"] for row in table.itertuples()] == [{}, {"activation": "softplus"}]
+    assert table.test_error.between(0, 100).all()
+    assert all(data["standin"] for data in table.data)
+
+    again = grid.get("C2", "smoke")
+    assert list(again.key) == list(table.key)
+    shared = grid.get("C1", "smoke")  # its run on the first draw is C2's with ReLU
+    assert list(shared.key) == [table.key[0]]
+    assert len(trained) == 2
+
+    grid.get("C2", "smoke", seed=3, seeds=2)
+    assert [seed for _, seed in trained[2:]] == [3, 4, 3, 4]
+    assert all(line.startswith("[") for line in lines(capsys))
+
+
+def test_get_of_a_part_that_exists_trains_the_rest(trained):
+    relu, softplus = experiments.arms("C2", "smoke").values()
+    train.train(softplus, 0, runs.LOCAL)
+    assert list(grid.get("C2", "smoke").arm) == ["ReLU", "softplus"]
+    assert trained == [(softplus, 0), (relu, 0)]
+
+
+def test_read_only_trains_nothing(trained, monkeypatch):
+    monkeypatch.setenv("RECNET_READ_ONLY", "1")
+    assert len(grid.get("C2", "smoke")) == 0
+    softplus = experiments.arms("C2", "smoke")["softplus"]
+    train.train(softplus, 0, runs.LOCAL)
+    assert list(grid.get("C2", "smoke").arm) == ["softplus"]
+    assert trained == [(softplus, 0)]
+
+
+def test_a_claim_that_needs_no_training_has_no_runs(trained):
+    assert len(grid.get("C14", "smoke")) == 0
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    ("claim", "profile", "message"),
+    [
+        ("C99", "smoke", "unknown claim 'C99'; choose one of C7"),
+        ("C2", "fast", "unknown profile 'fast'; choose one of"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_choices(claim, profile, message):
+    with pytest.raises(ValueError, match=message):
+        grid.get(claim, profile)
+
+
+def test_a_row_gives_its_run_and_its_model(tiny):
+    row = grid.get("C2", "smoke").iloc[1]
+    run = grid.run(row)
+    assert (run.key, run.test_error) == (row.key, row.test_error)
+    images = data.load("mnist").x_test
+    assert run.model(images).shape == (60, 10)
+
+
+def test_check_is_kept_in_the_profiles_store(monkeypatch):
+    record = grid.check("softplus", "smoke")
+    assert record["result"]["gap"] == pytest.approx(np.log(2))
+    assert runs.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True) == record
+    assert grid.check("softplus", "paper")["key"] in {path.name for path in runs.RESULTS.iterdir()}
+    with pytest.raises(ValueError, match="unknown check 'speed'"):
+        grid.check("speed", "smoke")
+
+
+# --- complete ---
+
+
+def test_progress_says_which_run_of_how_many_how_far_and_how_good(capsys):
+    grid.complete(WANTED, runs.LOCAL)
+    records = [train.Run(runs.LOCAL / e.key(s, "tiny cifar10")) for e, s in WANTED]
+    found = lines(capsys)
+    assert len(found) == 4
+    for line, (i, done) in zip(found, [(0, 1), (0, 2), (1, 1), (1, 2)], strict=True):
+        error = records[i].curve[done - 1]["val_error"]
+        assert line.startswith(f"[{i + 1} of 2] softmax on cifar10, seed {i}: epoch {done} of 2, error {error:.1f} %, ")
+        assert line.endswith(" s left")
+    assert found[1].endswith(", 0 s left")
+
+
+def test_describe():
+    assert grid.describe(TWO_EPOCHS, 3) == "softmax on cifar10, seed 3"
+    other = replace(TWO_EPOCHS, architecture="recnet", options={"n": 3, "norm": "shared"}, dataset="mnist")
+    assert grid.describe(other, 0) == "recnet n=3 norm=shared on mnist, seed 0"
+
+
+def test_missing_is_what_has_no_record():
+    assert grid.missing(WANTED, runs.LOCAL) == WANTED
+    train.train(*WANTED[0], runs.LOCAL)
+    assert grid.missing(WANTED, runs.LOCAL) == WANTED[1:]
+
+
+def test_a_deadline_stops_between_epochs_and_the_next_start_goes_on(capsys):
+    with pytest.raises(grid.Stopped, match="stopped in time after epoch 1 of softmax on cifar10"):
+        grid.complete(WANTED, runs.LOCAL, until=time.monotonic())
+    assert grid.missing(WANTED, runs.LOCAL) == WANTED
+    grid.complete(WANTED, runs.LOCAL, until=time.monotonic() + 600)
+    assert grid.missing(WANTED, runs.LOCAL) == []
+    assert [line.split(": ")[1].split(",")[0] for line in lines(capsys)] == [
+        *("epoch 1 of 2", "epoch 2 of 2", "epoch 1 of 2", "epoch 2 of 2")
+    ]
+
+
+def test_a_pause_is_waited_out_between_epochs(monkeypatch):
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        grid.PAUSE.unlink()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    grid.PAUSE.touch()
+    grid.complete(WANTED[:1], runs.LOCAL)
+    assert len(slept) == 1
+
+
+def test_a_run_that_another_process_trains_is_waited_for(monkeypatch, capsys):
+    """It is there when the other one is done."""
+    train_one, tries = train.train, []
+
+    def busy_once(experiment, seed, store, **options):
+        tries.append(seed)
+        if len(tries) == 1:
+            raise Busy("run x is being trained by another process")
+        return train_one(experiment, seed, store, **options)
+
+    def sleep(seconds):
+        train_one(*WANTED[0], runs.LOCAL)
+
+    monkeypatch.setattr(train, "train", busy_once)
+    monkeypatch.setattr(time, "sleep", sleep)
+    grid.complete(WANTED, runs.LOCAL)
+    assert grid.missing(WANTED, runs.LOCAL) == []
+    assert lines(capsys)[0] == "run x is being trained by another process; waiting for it"
+
+
+def test_tensorboard_where_it_is_asked_for(monkeypatch, tmp_path):
+    assert grid._tensorboard(TWO_EPOCHS, 0) == ()
+    monkeypatch.setenv("TENSORBOARD_DIR", str(tmp_path))
+    (callback,) = grid._tensorboard(TWO_EPOCHS, 0)
+    assert callback.log_dir == str(tmp_path / "softmax_on_cifar10,_seed_0")
+
+
+# --- the command line ---
+
+
+def test_the_command_line_runs_what_is_missing(trained, capsys):
+    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 0
+    assert len(trained) == 2
+    assert lines(capsys)[0] == "2 of 2 runs are missing"
+    assert runs.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True)
+    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 0
+    assert len(trained) == 2
+    assert lines(capsys) == ["0 of 2 runs are missing"]
+
+
+def test_the_command_line_stops_in_time(monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
+    assert grid.main(["--profile", "smoke", "--only", "C11", "--hours", "0"]) == 0
+    *_, last = lines(capsys)
+    assert last.startswith("stopped in time after epoch 1 of softmax on cifar10")
+    assert "Traceback" not in last
+
+
+def test_the_command_line_says_when_it_is_interrupted(monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run_epoch", interrupted)
+    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 130
+    assert lines(capsys)[-1] == "interrupted; finished epochs are kept"
+
+
+def test_full_scale_takes_the_real_data_only(trained, capsys, monkeypatch):
+    monkeypatch.setattr(checks, "check", lambda *args: pytest.fail("a check was made"))
+    assert grid.main([]) == 1
+    assert lines(capsys) == [
+        "results/ takes runs on the real data only: set DATA_DIR, or connect once and run `make data`"
+    ]
+    assert trained == []
+    assert not runs.RESULTS.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "C99"], "invalid choice: 'C99' (choose from"),
+        (["--profile", "fast"], "invalid choice: 'fast' (choose from"),
+        (["--hours", "soon"], "invalid float value: 'soon'"),
+        (["C11"], "unrecognized arguments: C11"),
+    ],
+)
+def test_bad_arguments_exit_2_and_say_what_would_be_right(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        grid.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
