@@ -1,5 +1,7 @@
 """What the claims need that is no training run: counts, identities, and the cost of a step. Each makes a record of
-kind "check"."""
+kind "check".
+
+Keras is imported where it is needed, so that counting the data (page 01) needs none."""
 
 import hashlib
 import json
@@ -7,13 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from lib import data as datasets
-from lib import models, probes, train
-from lib.layers import BatchNorm, ResidualBlock, Stage, StepCell
+from lib import train
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
 COST = {  # architectures timed by `cost`, their batch and timed steps at full scale
@@ -57,6 +56,11 @@ def recurrence(profile):
     of the state when all weights of the step are 0. input_again: how far the RNN's last state moves when the input of
     the last step alone changes.
     """
+    import keras
+    from keras import ops
+
+    from lib.layers import ResidualBlock, Stage
+
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     rnn = keras.layers.SimpleRNN(16, unroll=True)
@@ -101,6 +105,8 @@ def equivalence(profile):
     largest value, and of the shared weights' gradient (for the untied stage: the sum of its blocks' gradients). A row
     says whether the cell knows its step.
     """
+    import keras
+
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
@@ -117,6 +123,12 @@ def equivalence(profile):
 
 def _equivalence(norm, steps, shape=(6, 6, 4)):
     """The rows of `equivalence` for one norm and number of steps."""
+    import keras
+    from keras import ops
+
+    from lib import probes
+    from lib.layers import ResidualBlock, Stage, StepCell
+
     rng = np.random.default_rng(steps)
     x = rng.normal(size=(3, *shape))
 
@@ -172,6 +184,10 @@ def _equivalence(norm, steps, shape=(6, 6, 4)):
 
 def _copy_step(source, target, step):
     """Copies a tied block's weights into an untied block's, from the norms those of one step."""
+    import keras
+
+    from lib.layers import BatchNorm
+
     for a, b in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
         if isinstance(a, BatchNorm):
             for name in ("gamma", "beta", "mean", "variance"):
@@ -189,6 +205,8 @@ def cost(profile):
     The seconds are medians over steps taken in turn, net after net, so that a slow moment of the machine does not hit
     one net alone.
     """
+    from lib import models
+
     batch, repeats = (128, 7) if profile == "paper" else (64, 3) if profile == "quick" else (8, 1)
     shape = (32, 32, 3)
     rng = np.random.default_rng(0)
@@ -225,7 +243,7 @@ def check(name, profile, store):
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     path = Path(store) / key / "record.json"
     if not path.exists():
-        start = time.perf_counter()
+        start, counted = time.perf_counter(), name in ("softplus", "cifar10")  # computed by no network
         result, measured = CHECKS[name](profile)
         path.parent.mkdir(parents=True, exist_ok=True)
         train.save(
@@ -238,7 +256,9 @@ def check(name, profile, store):
                 "train_version": train.TRAIN_VERSION,
                 "data": {"name": data.name, "identity": data.identity, "standin": data.standin},
                 "result": result,
-                "machine": train.machine(train.real_precision()) | measured | {"seconds": time.perf_counter() - start},
+                "machine": train.machine(None if counted else train.real_precision())
+                | measured
+                | {"seconds": time.perf_counter() - start},
             },
         )
     return json.loads(path.read_text())

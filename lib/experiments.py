@@ -74,8 +74,8 @@ EQUAL_PARAMETERS = {"n = 2": {"n": 2}, "n = 7, width 8": {"n": 7, "width": 8}, "
 # Each arm's peak rate is chosen on validation from RATES; until it has been, both train at MODERN's.
 RATES = (0.05, 0.1, 0.2)
 
-# What a run measures of its net beside its errors: one rule by architecture, so that claims can share runs. The families
-# as such are measured in full; a variant (another norm, another block) in what its claim needs.
+# What a run measures of its net beside its errors: one rule by architecture, so that claims can share runs. The
+# families as such are measured in full; a variant (another norm, another block) in what its claim needs.
 FAMILY_PROBES = {
     "plain": ("gradients",),
     "resnet": ("gradients", "readouts", "updates", "drops"),
@@ -307,7 +307,8 @@ class Design:
 
 
 # Most wanted first: the order in which full-scale runs are made.
-CLAIMS = tuple("C7 C8 C15 rates C11 B1 C3 C4 C5 C1 C2 C16 walk C6 C12 C13 B2 B5 B6".split())
+CLAIMS = ("C7", "C8", "C15", "rates", "C11", "B1", "C3", "C4", "C5", "C1", "C2", "C16", "walk", "C6", "C12", "C13")
+CLAIMS += ("B2", "B5", "B6")
 FIVE_SEEDS = ("C1", "C7", "C8", "C11")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))

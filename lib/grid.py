@@ -17,12 +17,11 @@ class Stopped(RuntimeError):
 
 
 def get(claim, profile, seed=0, seeds=1):
-    """The runs of a claim as a tidy table, a row a run with its `arm` (see experiments.select); trains those that are
-    missing.
+    """The runs of a claim as a tidy table, a row a run with its `arm` (see experiments.select); trains what is missing.
 
     Where the environment variable RECNET_READ_ONLY is set nothing is trained, and missing runs have no row.
     """
-    store = runs.store(profile)
+    store = _store(profile)
     wanted = experiments.wanted([claim], profile, seed, seeds)
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
     if not os.environ.get("RECNET_READ_ONLY"):
@@ -31,10 +30,23 @@ def get(claim, profile, seed=0, seeds=1):
 
 
 def check(name, profile):
-    """The record of a check at a profile: the finished one, or made now (see checks.CHECKS)."""
+    """The record of a check at a profile: the finished one, or made now (see checks.CHECKS).
+
+    Raises StoreError where it is missing and RECNET_READ_ONLY is set.
+    """
     from lib import checks
 
-    return checks.check(name, profile, runs.store(profile))
+    store = _store(profile)
+    if os.environ.get("RECNET_READ_ONLY") and runs.find_check(runs.read(store), name, profile) is None:
+        raise runs.StoreError(f"the check {name!r} is not recorded: `make record` makes it")
+    return checks.check(name, profile, store)
+
+
+def _store(profile):
+    """The store of a profile. Smoke, which is there to try things out, takes stand-in data from here on."""
+    if profile == "smoke":
+        os.environ["RECNET_STANDIN"] = "1"
+    return runs.store(profile)
 
 
 def run(row):

@@ -328,6 +328,7 @@ def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=Fa
 def learning_curves(frame, paper=None):
     """Error against epoch: validation and, dashed, training as Keras prints it meanwhile. paper: {label: error}."""
     figure, ax = _panel(3.5)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ends, courses, shade, arms = {}, [], colours(frame.arm.unique()), frame.groupby("arm", sort=False)
     for what, column, style in (("while training", "train_error", "--"), ("validation", "val_error", "-")):
         series = {arm: [{e["epoch"]: e[column] for e in c} for c in rows.curve] for arm, rows in arms}
@@ -377,7 +378,8 @@ def _rows(rows, xlabel, lines=None, log=False):
     """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
     if not rows:
         return nothing()
-    figure, ax = _panel(0.85 + 0.36 * len(rows) + 0.25 * bool(lines))
+    lines = lines or {}
+    figure, ax = _panel(0.85 + 0.36 * len(rows) + 0.2 * len(lines))
     for i, (values, text, colour, interval, left) in enumerate(rows.values()):
         mean, low, high, _ = stats.mean(values)
         if left is not None:
@@ -386,11 +388,21 @@ def _rows(rows, xlabel, lines=None, log=False):
         ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=colour, ms=13, mew=1.8)
         ax.scatter(values, [i] * len(values), 28, color=colour, alpha=0.75, edgecolor="white", lw=0.6, zorder=3)
         ax.text(1.02, i, text, transform=ax.get_yaxis_transform(), va="center")
-    lines, words = lines or {}, []
-    for label, value in lines.items():
-        side = "right" if len(lines) > 1 and value == min(lines.values()) else "left"
+    words = []
+    for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         ax.axvline(value, **DASHED)
-        ax.text(value, 1.01, f" {label} {value:g} ", transform=ax.get_xaxis_transform(), ha=side, va="bottom")
+        side, floor = (
+            ("right", 0) if k == 0 and len(lines) > 1 else ("left", max(k - 1, 0))
+        )  # a floor each above the first
+        ax.annotate(
+            f" {label} {value:g} ",
+            (value, 1),
+            (0, 2 + 11 * floor),
+            ax.get_xaxis_transform(),
+            "offset points",
+            ha=side,
+            va="bottom",
+        )
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):
         xlabel += "\ndots are seeds, the line is the 95 % interval, ± the standard deviation"
@@ -487,7 +499,10 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         words.append(f"published: {', '.join(f'{text} {y:g} at {_short(x)}' for x, y, text, _ in published)}")
         points += published
     ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
-    _log(ax.xaxis)
+    if against == "depth":
+        ax.set_xticks(sorted(frame.depth.dropna().unique()))
+    else:
+        _log(ax.xaxis)
     _label_points(ax, points)
     return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.")
 

@@ -154,14 +154,13 @@ def execute(job, page, terminal):
     job.executed.mkdir(parents=True, exist_ok=True)
     part, failed = (job.executed / f"{page}.{state}.ipynb" for state in ("part", "failed"))
     failed.unlink(missing_ok=True)
-    start, source = time.monotonic(), job.source(page)
+    start, source, variables = time.monotonic(), job.source(page), environment(job)
     log = (job.executed / f"{page}.log").open("wb")
 
     class Kernels(AsyncKernelManager):
         async def start_kernel(self, **options):
             # TensorFlow's notes at its start are not for the terminal; nobody else on this machine is to listen in
-            options |= {"env": environment(job), "stderr": log, "transport_encryption": "auto"}
-            return await super().start_kernel(**options)
+            return await super().start_kernel(**options, env=variables, stderr=log, transport_encryption="auto")
 
     try:
         notebook = papermill.execute_notebook(

@@ -403,13 +403,17 @@ def _lock(folder):
 
 
 def machine(precision):
-    """What may differ between two identical runs: where, when, by what commit and versions."""
-    import keras
+    """What may differ between two identical runs: where, when, by what commit and versions.
 
-    backend = keras.backend.backend()
-    gpus = _gpu()
+    precision: what the networks computed in, None where there were none; then Keras is not imported.
+    """
+    device, backend = "cpu", None
+    if precision is not None:
+        import keras
+
+        device, backend = next(iter(_gpu()), device), keras.backend.backend()
     return {
-        "device": gpus[0] if gpus else "cpu",
+        "device": device,
         "cpu": cpu_info("model name") or platform.processor(),
         "backend": backend,
         "precision": precision,
@@ -417,7 +421,7 @@ def machine(precision):
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("keras", "numpy", backend)},
+        "versions": {name: metadata.version(name) for name in ("numpy", *(("keras", backend) if backend else ()))},
     }
 
 
