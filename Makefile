@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 # The targets share .venv and build/, and each fills the cores by itself: `make -j` runs them one after the other.
 .NOTPARALLEL:
-.PHONY: help env data report test lab record publish bench audit lock clean
+.PHONY: help env data report test lab record publish audit lock clean
 
 help: ## list the targets; in brackets the variables that one takes, as in `make report PROFILE=smoke NB=01`
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -22,23 +22,17 @@ report: env ## run the notebooks and render build/report/index.html [PROFILE SEE
 	@$(PY) -m lib.report $(call flag,profile,PROFILE) $(call flag,seeds,SEEDS) $(call flag,seed,SEED) $(call flag,nb,NB)
 
 test: env ## run the whole test suite
-	$(call extra,browser cluster)
 	@HYPOTHESIS_STORAGE_DIRECTORY=build/hypothesis $(PY) -m pytest
 
 lab: env ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
-record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS WORKERS SCHEDULER]
-	$(if $(WORKERS)$(SCHEDULER),$(call extra,cluster))
-	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS) \
-		$(call flag,workers,WORKERS) $(call flag,scheduler,SCHEDULER)
+record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS]
+	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS)
 
-publish: env ## render report/ from results/ alone, training nothing
+publish: env ## render report/ and the README's table from results/ alone, training nothing
+	@$(PY) -m lib.readme
 	@$(PY) -m lib.report --publish
-
-bench: env ## measure speed against the peers, into results/bench.json
-	$(call extra,bench)
-	@$(PY) -m tests.bench
 
 audit: env ## look requirements.lock up in the list of known vulnerabilities
 	$(call extra,maintain)

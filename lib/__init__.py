@@ -12,6 +12,9 @@ experiments  which runs each claim needs, by profile
 stats        intervals and tests
 claims       the claims, their rules, their verdicts
 plots        the figures
+diagrams     networks drawn from their own structure
 grid         getting many runs done
+site         executed notebooks rendered to HTML
 report       notebooks executed and rendered
+readme       the README's table
 """

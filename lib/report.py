@@ -319,7 +319,9 @@ def make(job, selected):
         terminal.break_line()
     index = render(job)
     print(" · ".join(f"{page} {text}" for page, text in took.items()))
-    print(f"{os.path.relpath(index)} is ready, after {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+    seconds = time.monotonic() - start
+    after = f"{seconds / 60:.1f} minutes" if seconds > 90 else f"{seconds:.0f} s"
+    print(f"{os.path.relpath(index)} is ready, after {after}", flush=True)
 
 
 def render(job):

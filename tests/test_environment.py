@@ -25,7 +25,7 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-TARGETS = ["help", "env", "data", "report", "test", "lab", "record", "publish", "bench", "audit", "lock", "clean"]
+TARGETS = ["help", "env", "data", "report", "test", "lab", "record", "publish", "audit", "lock", "clean"]
 
 
 # ---- The lists: environment.yml, requirements.lock, pyproject.toml
@@ -257,15 +257,17 @@ def test_make_alone_lists_every_target_in_one_line(bare):
         ("lab", "-m jupyterlab --notebook-dir notebooks"),
         ("record", "-m lib.grid --profile paper"),
         ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.grid --profile smoke --only C11 --hours 0.5"),
-        ("record WORKERS=2 SCHEDULER=tcp://a:1", "-m lib.grid --profile paper --workers 2 --scheduler tcp://a:1"),
-        ("publish", "-m lib.report --publish"),
-        ("bench", "-m tests.bench"),
     ],
 )
 def test_a_target_runs_its_command_and_a_second_start_nothing_else(ready, arguments, called):
     done = ready.make(*arguments.split())
     assert done.returncode == 0, done.stderr
     assert done.calls == [f".venv/bin/python {called}"]
+
+
+def test_publish_writes_the_readme_and_the_site(ready):
+    calls = ready.make("publish").calls
+    assert calls == [".venv/bin/python -m lib.readme", ".venv/bin/python -m lib.report --publish"]
 
 
 def test_a_failing_command_fails_make(ready):
@@ -337,7 +339,7 @@ def test_a_wrong_python_is_one_clear_line(bare, named):
 def test_an_active_environment_is_used_as_it_is_if_it_has_the_pins(bare, tmp_path, variable):
     active = tmp_path / "their own"
     bare.python(active / "bin/python", "3.13.0")
-    assert bare.make("publish", **{variable: str(active)}).calls == [f"{active}/bin/python -m lib.report --publish"]
+    assert bare.make("report", **{variable: str(active)}).calls == [f"{active}/bin/python -m lib.report"]
     done = bare.make("data", **{variable: str(active), "LACKS": "pins"})
     assert done.stdout.splitlines()[0] == f"using .venv, not the active {active}: numpy is 1, not 2"
     assert done.calls == [*SET_UP, ".venv/bin/python -m lib.data"]
@@ -353,10 +355,6 @@ def test_an_active_environment_that_is_gone_or_our_own_is_none(ready):
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
-        ("bench", "bench"),
-        ("test", "browser cluster"),
-        ("record WORKERS=2", "cluster"),
-        ("record SCHEDULER=tcp://a:1", "cluster"),
         ("audit", "maintain"),
         ("report GPU=1", "gpu"),
     ],
@@ -378,8 +376,8 @@ def test_no_extra_is_installed_unasked(ready):
     [
         ("report PROFIL=quick", "make report takes no PROFIL: choose from NB PROFILE SEED SEEDS PYTHON GPU DATA_DIR"),
         ("report HOURS=2", "make report takes no HOURS: choose from NB PROFILE SEED SEEDS PYTHON GPU DATA_DIR"),
-        ("record ONLY=C1 profile=x", "make record takes no profile: choose from HOURS ONLY PROFILE SCHEDULER WORKERS"),
-        ("PROFIL=quick", "make TARGET takes no PROFIL: choose from HOURS NB ONLY PROFILE SCHEDULER SEED SEEDS WORKERS"),
+        ("record ONLY=C1 profile=x", "make record takes no profile: choose from HOURS ONLY PROFILE"),
+        ("PROFIL=quick", "make TARGET takes no PROFIL: choose from HOURS NB ONLY PROFILE SEED SEEDS"),
         ("report GPU=yes", "GPU=yes: choose from 0 1"),
         ("report DATA_DIR=nowhere", "DATA_DIR=nowhere is not a folder"),
     ],

@@ -1,0 +1,40 @@
+"""The README's table of verdicts, written from the recorded runs: `python -m lib.readme`, part of `make publish`."""
+
+import re
+import sys
+
+from lib import claims, runs, train
+
+README = runs.ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL)
+
+
+def table(records):
+    """What the recorded runs say of each claim, as a Markdown table."""
+    halves = claims.title(claims.judge("paper", records))
+    rows = [
+        f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
+        "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet).",
+        "",
+        "| claim | the paper | recorded | verdict |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in claims.table(records, []).to_dict("records"):
+        cells = (f"{row['id']} {row['claim']}", row["paper"], row["recorded"], row["verdict"])
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def updated(text, records):
+    """The README's text with its table as it should be."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n{table(records)}\n{block[2]}", text)
+
+
+def main():
+    text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS))
+    train.write(README, lambda file: file.write(text.encode()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
