@@ -8,8 +8,14 @@ for each step.
 Images are (batch, height, width, channels). The compute dtype follows the Keras dtype policy.
 """
 
+import logging
+
 import keras
 from keras import ops
+
+# A page trains and evaluates many nets in one process; TensorFlow's advice against building many functions is beside
+# the point there.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 NORMS = ("per_step", "per_step_stats", "shared", "group", None)
 

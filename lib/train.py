@@ -282,8 +282,8 @@ def run_epoch(model, recipe, x, y, seed, epoch):
     as Keras prints them."""
     rng = np.random.default_rng([seed, epoch])
     for variable in model.non_trainable_variables:
-        if "seed_generator" in variable.path:  # dropout's random state
-            variable.assign(np.array([seed, epoch], dtype=variable.dtype))
+        if "seed_generator" in variable.path:  # dropout's random state, whose second half counts the batches
+            variable.assign(np.array([seed, epoch * len(x)], dtype=variable.dtype))
     order, logs = rng.permutation(len(x)), []
     for start in range(0, len(x) - recipe.batch + 1, recipe.batch):
         index = order[start : start + recipe.batch]
@@ -371,7 +371,8 @@ def save(folder, record, model=None):
         arrays = [np.asarray(v) for v in model.variables]
         write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
     write(folder / "record.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
-    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    for leftover in folder.glob("checkpoint.npz*"):  # one that a killed process left half-written included
+        leftover.unlink()
 
 
 def write(path, dump: Callable):

@@ -48,7 +48,7 @@ def lines(capsys):
 # --- get ---
 
 
-def test_get_trains_what_is_missing_and_nothing_twice(trained, capsys):
+def test_get_trains_what_is_missing_and_nothing_twice(trained, capsys, monkeypatch):
     table = grid.get("C2", "smoke")
     arms = experiments.arms("C2", "smoke")
     assert list(table.arm) == list(arms) == ["ReLU", "softplus"]
@@ -63,25 +63,22 @@ def test_get_trains_what_is_missing_and_nothing_twice(trained, capsys):
     assert list(shared.key) == [table.key[0]]
     assert len(trained) == 2
 
+    monkeypatch.setattr(train, "train", lambda experiment, seed, store, **options: trained.append((experiment, seed)))
     grid.get("C2", "smoke", seed=3, seeds=2)
     assert [seed for _, seed in trained[2:]] == [3, 4, 3, 4]
     assert all(line.startswith("[") for line in lines(capsys))
 
 
-def test_get_of_a_part_that_exists_trains_the_rest(trained):
+def test_get_trains_only_the_rest_and_read_only_not_even_that(trained, monkeypatch):
     relu, softplus = experiments.arms("C2", "smoke").values()
-    train.train(softplus, 0, runs.LOCAL)
-    assert list(grid.get("C2", "smoke").arm) == ["ReLU", "softplus"]
-    assert trained == [(softplus, 0), (relu, 0)]
-
-
-def test_read_only_trains_nothing(trained, monkeypatch):
     monkeypatch.setenv("RECNET_READ_ONLY", "1")
     assert len(grid.get("C2", "smoke")) == 0
-    softplus = experiments.arms("C2", "smoke")["softplus"]
     train.train(softplus, 0, runs.LOCAL)
     assert list(grid.get("C2", "smoke").arm) == ["softplus"]
     assert trained == [(softplus, 0)]
+    monkeypatch.delenv("RECNET_READ_ONLY")
+    assert list(grid.get("C2", "smoke").arm) == ["ReLU", "softplus"]
+    assert trained == [(softplus, 0), (relu, 0)]
 
 
 def test_a_claim_that_needs_no_training_has_no_runs(trained):

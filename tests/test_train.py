@@ -59,15 +59,15 @@ def weights(run):
         return [file[name] for name in file.files]
 
 
-def assert_identical(a, b):
-    assert essence(a) == essence(b)
+def assert_same_weights(a, b):
     for x, y in zip(weights(a), weights(b), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(x, y)
 
 
-def differ(a, b):
-    return not all(np.array_equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+def assert_identical(a, b):
+    assert essence(a) == essence(b)
+    assert_same_weights(a, b)
 
 
 class Interruption(Exception):
@@ -107,11 +107,10 @@ def fail(*args, **kwargs):
 # --- bit for bit ---
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_same_seed_gives_the_same_run(uninterrupted, tmp_path, precision):
-    keras.utils.set_random_seed(123)  # whatever happened before in this process
-    np.random.default_rng().random()
-    assert_identical(train.train(EXPERIMENT, 0, tmp_path, precision), uninterrupted(precision))
+def test_the_same_seed_gives_the_same_run(uninterrupted, tmp_path):
+    expected = uninterrupted()
+    keras.utils.set_random_seed(123)  # whatever happened in this process since
+    assert_identical(train.train(EXPERIMENT, 0, tmp_path, "float32"), expected)
 
 
 def test_another_seed_gives_another_run(uninterrupted, tmp_path):
@@ -306,6 +305,9 @@ def test_a_run_is_done_when_its_record_exists(tmp_path, monkeypatch):
         write(path, dump)
 
     monkeypatch.setattr(train, "write", watched)
+    folder = tmp_path / FAST.key(0, data.load("cifar10").identity)
+    folder.mkdir()
+    (folder / "checkpoint.npz.7.part").touch()  # what a process killed while it wrote leaves behind
     run = train.train(FAST, 0, tmp_path)
     assert written == ["checkpoint.npz", "checkpoint.npz", "weights.npz", "record.json"]
     assert {path.name for path in run.folder.iterdir()} == {"lock", "weights.npz", "record.json"}
@@ -354,7 +356,7 @@ def test_an_exploratory_run_never_reads_the_test_images(tmp_path, monkeypatch, t
     assert (run.test_error, run.predictions, run.wrong) == (None, None, None)
     assert run.val_error is not None
     with pytest.raises(AssertionError, match="the test images were read"):
-        train.train(FAST if FAST.test else replace(FAST, test=True), 0, tmp_path)
+        train.train(replace(FAST, test=True), 0, tmp_path)
 
 
 @pytest.mark.parametrize("n_train", [None, 60])
@@ -404,7 +406,7 @@ def test_probes_do_not_change_the_run(uninterrupted, tmp_path):
     for name in ("experiment", "key", "probes"):
         del a[name], b[name]
     assert a == b
-    assert not differ(run, uninterrupted())
+    assert_same_weights(run, uninterrupted())
     expected = {f"{name}_{when}" for name, probe in probes.PROBES.items() for when in probe.when}
     assert set(run.probes) == expected
     assert uninterrupted().probes == {}
@@ -462,7 +464,7 @@ def test_the_record_says_what_happened(uninterrupted, tiny):
     assert machine["precision"] == "float32"
     assert machine["backend"] == "tensorflow"
     assert machine["versions"]["keras"] == keras.__version__
-    assert machine["seconds"] >= 3 * machine["seconds_per_epoch"] * 0.3
+    assert machine["seconds"] >= machine["seconds_per_epoch"] > 0
     assert machine["seconds_per_step"] == pytest.approx(machine["seconds"] / 9)
 
 
@@ -568,6 +570,22 @@ def test_images_are_augmented_only_where_the_recipe_says():
         model = Untrained(lambda images, labels, same=same: same.append(np.array_equal(images, x[labels])))
         train.run_epoch(model, Recipe(1, 0.1, batch=16, augment=augment), x, y, 0, 0)
         assert same == [not augment] * 2
+
+
+def test_an_epoch_drops_out_by_its_seed_and_number_alone(tiny):
+    keras.utils.set_random_seed(1)
+    model = train.build("tiny", {"width": 4, "dropout": 0.5}, (32, 32, 3), "float32")
+    recipe = Recipe(1, learning_rate=0.0, batch=20)
+    train.compile_model(model, recipe, 2)
+    (state,) = (v for v in model.non_trainable_variables if "seed" in v.path)
+    losses, drawn = {}, {}
+    for run in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        loss = train.run_epoch(model, recipe, tiny.x_train[:40], tiny.y_train[:40], *run)["loss"]
+        assert losses.setdefault(run, loss) == loss
+        first, end = np.asarray(state)
+        drawn[run] = {(int(first), int(end) - i) for i in (1, 2)}  # the states that its two batches drew from
+    assert len({round(loss, 4) for loss in losses.values()}) == 3
+    assert len(set.union(*drawn.values())) == 6  # no batch of one epoch has the mask of another's
 
 
 def test_an_epoch_reports_means_over_all_its_batches(tiny):
