@@ -26,6 +26,7 @@ def _empty(monkeypatch, tmp_path):
     monkeypatch.setattr(grid, "PAUSE", tmp_path / ".pause")
     for name in ("RECNET_READ_ONLY", "TENSORBOARD_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RECNET_STANDIN", "0")  # smoke sets it: noted here, it is put back after the test
 
 
 @pytest.fixture
