@@ -70,18 +70,19 @@ def complete(wanted, store, until=None):
     """
     todo = missing(wanted, store)
     for i, (experiment, seed) in enumerate(todo):
-        try:
-            train.train(
-                experiment,
-                seed,
-                store,
-                on_epoch=_progress(f"[{i + 1} of {len(todo)}] {describe(experiment, seed)}", experiment, until),
-                callbacks=_tensorboard(experiment, seed),
-            )
-        except train.Busy as busy:
-            print(f"{busy}; waiting for it", file=sys.stderr)
-            while (experiment, seed) in missing([(experiment, seed)], store):
-                time.sleep(2)
+        if until is not None and time.monotonic() > until:
+            raise Stopped(f"stopped in time, {len(todo) - i} runs are still missing")
+        on_epoch = _progress(f"[{i + 1} of {len(todo)}]", describe(experiment, seed), experiment.recipe.epochs, until)
+        waits = False
+        while True:
+            try:
+                train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
+                break
+            except train.Busy as busy:
+                if not waits:
+                    print(f"{busy}; waiting for it", file=sys.stderr)
+                waits = True
+                time.sleep(2)  # then it is done, or its process has died and the run is ours to go on with
 
 
 def describe(experiment, seed):
@@ -90,27 +91,25 @@ def describe(experiment, seed):
     return f"{experiment.architecture} {options}".strip() + f" on {experiment.dataset}, seed {seed}"
 
 
-def _progress(label, experiment, until):
+def _progress(place, run, epochs, until):
     start = time.monotonic()
     first = None
 
     def on_epoch(done, curve):
         nonlocal first
         first = done - 1 if first is None else first  # a resumed run has done some epochs already
-        left = (time.monotonic() - start) / (done - first) * (experiment.recipe.epochs - done)
+        left = (time.monotonic() - start) / (done - first) * (epochs - done)
         last = curve[-1]
         shown = f"error {last['train_error'] if last['val_error'] is None else last['val_error']:.1f} %"
         print(
-            f"{label}: epoch {done} of {experiment.recipe.epochs}, {shown}, {left:.0f} s left",
+            f"{place} {run}: epoch {done} of {epochs}, {shown}, {left:.0f} s left",
             file=sys.stderr,
             flush=True,
         )
         while PAUSE.exists():
             time.sleep(1)
-        if until is not None and time.monotonic() > until and done < experiment.recipe.epochs:
-            raise Stopped(
-                f"stopped in time after epoch {done} of {describe(experiment, 0)}; the next start goes on from there"
-            )
+        if until is not None and time.monotonic() > until and done < epochs:
+            raise Stopped(f"stopped in time after epoch {done} of {run}; the next start goes on from there")
 
     return on_epoch
 
@@ -140,26 +139,33 @@ def main(argv=None):
     parser.add_argument("--hours", type=float, default=None, help="stop after this many hours, between epochs")
     args = parser.parse_args(argv)
     until = None if args.hours is None else time.monotonic() + 3600 * args.hours
-    wanted = experiments.wanted([args.only] if args.only else experiments.CLAIMS, args.profile)
-    if args.profile == "paper" and any(datasets.load(e.dataset).standin for e, _ in wanted):
-        print(
-            "results/ takes runs on the real data only: set DATA_DIR, or connect once and run `make data`",
-            file=sys.stderr,
-        )
-        return 1
-    store = runs.store(args.profile)
-    print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
     try:
-        for claim in [args.only] if args.only else experiments.CHECKS:
-            for name in experiments.CHECKS.get(claim, ()):
-                check(name, args.profile)
-        complete(wanted, store, until)
+        _record(args.profile, args.only, until)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; finished epochs are kept", file=sys.stderr)
         return 130
+    except (datasets.DataError, runs.StoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _record(profile, only, until):
+    """Makes the checks and the runs that a store lacks, of one claim or of all."""
+    store = _store(profile)
+    if profile == "paper" and any(datasets.load(name).standin for name in datasets.SPECS):
+        raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
+    wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
+    print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
+    for claim in [only] if only else experiments.CHECKS:
+        for name in experiments.CHECKS.get(claim, ()):
+            check(name, profile)
+    complete(wanted, store, until)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_missing_is_what_has_no_record():
 
 def test_a_deadline_stops_between_epochs_and_the_next_start_goes_on(capsys):
     with pytest.raises(grid.Stopped, match="stopped in time after epoch 1 of softmax on cifar10"):
-        grid.complete(WANTED, runs.LOCAL, until=time.monotonic())
+        grid.complete(WANTED, runs.LOCAL, until=time.monotonic() + 0.05)  # building a net alone takes longer
     assert grid.missing(WANTED, runs.LOCAL) == WANTED
     grid.complete(WANTED, runs.LOCAL, until=time.monotonic() + 600)
     assert grid.missing(WANTED, runs.LOCAL) == []
@@ -211,7 +211,7 @@ def test_the_command_line_stops_in_time(monkeypatch, capsys):
     monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
     assert grid.main(["--profile", "smoke", "--only", "C11", "--hours", "0"]) == 0
     *_, last = lines(capsys)
-    assert last.startswith("stopped in time after epoch 1 of softmax on cifar10")
+    assert last == "stopped in time, 2 runs are still missing"
     assert "Traceback" not in last
 
 
@@ -227,9 +227,9 @@ def test_the_command_line_says_when_it_is_interrupted(monkeypatch, capsys):
 def test_full_scale_takes_the_real_data_only(trained, capsys, monkeypatch):
     monkeypatch.setattr(checks, "check", lambda *args: pytest.fail("a check was made"))
     assert grid.main([]) == 1
-    assert lines(capsys) == [
-        "results/ takes runs on the real data only: set DATA_DIR, or connect once and run `make data`"
-    ]
+    (line,) = lines(capsys)
+    assert line.startswith("results/ takes runs on the real data only: ")
+    assert "DATA_DIR" in line
     assert trained == []
     assert not runs.RESULTS.exists()
 
