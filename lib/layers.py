@@ -9,6 +9,8 @@ Images are (batch, height, width, channels). The compute dtype follows the Keras
 """
 
 import logging
+from contextvars import ContextVar
+from functools import partial
 
 import keras
 from keras import ops
@@ -125,13 +127,52 @@ class BatchNorm(keras.layers.Layer):
         else:
             batch_mean, batch_variance = ops.moments(ops.cast(x, gamma.dtype), axes=tuple(range(x.ndim - 1)))
             y = self._normalise(x, batch_mean, batch_variance, gamma, beta)
-        for running, batch in ((mean, batch_mean), (variance, batch_variance)):
-            running.assign(running * self.momentum + ops.stop_gradient(batch) * (1 - self.momentum))
+        updates = [
+            (running, running * self.momentum + ops.stop_gradient(batch) * (1 - self.momentum))
+            for running, batch in ((mean, batch_mean), (variance, batch_variance))
+        ]
+        if (put_off := _PUT_OFF.get()) is None:
+            _assign(updates)
+        else:
+            put_off += updates
         return y
 
     def _normalise(self, x, mean, variance, gamma, beta):
         scale = gamma * ops.rsqrt(variance + self.epsilon)
         return ops.cast(ops.cast(x, scale.dtype) * scale + (beta - mean * scale), x.dtype)
+
+
+# Where a list is set here, norms add their updates of running statistics, (variable, new value), to it instead of
+# making them: a step that will be computed twice must not make them twice.
+_PUT_OFF = ContextVar("updates put off", default=None)
+
+
+def _assign(updates):
+    for variable, value in updates:
+        variable.assign(value)
+
+
+def recomputed(call, x):
+    """call(x), whose inner activations are not kept for the backward pass but computed again there.
+
+    Equal to call(x) in value, gradients and running statistics. (`keras.remat` alone would update the statistics once
+    more in the backward pass.)
+    """
+    variables = []
+
+    def forward(x):
+        updates = []
+        token = _PUT_OFF.set(updates)
+        try:
+            y = call(x)
+        finally:
+            _PUT_OFF.reset(token)
+        variables[:] = [variable for variable, _ in updates]
+        return y, [value for _, value in updates]
+
+    y, values = keras.remat(forward)(x)
+    _assign(zip(variables, values, strict=True))
+    return y
 
 
 def _at(step, weights):
@@ -261,13 +302,14 @@ class Stage(keras.layers.Layer):
     """The loop: `depth` steps at one resolution, after an optional transition block that changes the resolution.
 
     block: makes a block, as `block(steps=..., name=...)`. transition: a block applied once before the loop, outside
-    the tie, or None. tied: one block for all steps (RecNet) or one block a step (ResNet).
+    the tie, or None. tied: one block for all steps (RecNet) or one block a step (ResNet). recompute: training keeps
+    each step's state alone and computes what is inside a step again for the gradients, more time for less memory.
     """
 
-    def __init__(self, block, depth, tied, transition=None, **kwargs):
+    def __init__(self, block, depth, tied, transition=None, recompute=False, **kwargs):
         super().__init__(**kwargs)
         self.built = True  # it has no weights of its own, and `states` is run without a call: say so to `summary()`
-        self.depth, self.transition = depth, transition
+        self.depth, self.transition, self.recompute = depth, transition, recompute
         if tied:
             self.blocks = [block(steps=depth, name=f"{self.name}_block")] * depth
         else:
@@ -287,7 +329,8 @@ class Stage(keras.layers.Layer):
         yield x
         for t in range(steps):
             if t != drop:
-                x = self.blocks[min(t, self.depth - 1)](x, step=t, training=training)
+                call = partial(self.blocks[min(t, self.depth - 1)], step=t, training=training)
+                x = recomputed(call, x) if self.recompute and training else call(x)
             yield x
 
     def call(self, x, training=False, steps=None, drop=None):

@@ -36,8 +36,8 @@ class ResidualNet(keras.Model):
 
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
     width: channels of the first stage, doubled from stage to stage. tied: each stage's repeated blocks share their
-    weights. norm, gamma: as in `make_norm`. stem: a name in STEMS. block: further arguments of ResidualBlock
-    (shortcut, activate, norm_place, activation). dropout: rate before the logits.
+    weights. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout: rate before the logits. recompute: as in
+    Stage. block: further arguments of ResidualBlock (shortcut, activate, norm_place, activation).
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class ResidualNet(keras.Model):
         gamma=1.0,
         stem="cifar",
         dropout=0.0,
+        recompute=False,
         classes=10,
         name=None,
         **block,
@@ -69,7 +70,7 @@ class ResidualNet(keras.Model):
         for s, depth in enumerate(depths):
             make = partial(ResidualBlock, width << s, norm=norm, gamma=gamma, **block)
             transition = make(stride=2, project=True, name=f"stage{s + 1}_transition") if s else None
-            self.stages.append(Stage(make, depth - bool(s), tied, transition, name=f"stage{s + 1}"))
+            self.stages.append(Stage(make, depth - bool(s), tied, transition, recompute, name=f"stage{s + 1}"))
         # a pre-activation net ends in a bare sum, which wants its norm and activation before the read-out
         self.last_norm = make_norm(norm if pre else None, name="last_norm")
         self.last_activation = layers.Activation(activation if pre else None, name="last_activation")

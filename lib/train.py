@@ -41,6 +41,7 @@ class Recipe:
     warmup: float = 0.0  # share of all steps
     batch: int = 128
     augment: bool = False  # random crop after padding 4, random horizontal flip
+    precision: str = "auto"  # of computing: "float32", "bfloat16", or the better of what the machine has
 
 
 # The paper names no optimiser, rate or augmentation; Keras' SGD as it comes is the reading fixed in the claims (P1).
@@ -65,9 +66,9 @@ class Experiment:
     n_eval: int | None = None  # at most this many images of each set are evaluated; None: all
     probes: tuple[str, ...] = ()  # names in probes.PROBES
 
-    def key(self, seed, identity, precision="auto"):
+    def key(self, seed, identity):
         """The run's name: a hash of all that decides its result."""
-        parts = [dataclasses.asdict(self), seed, identity, precision, TRAIN_VERSION]
+        parts = [dataclasses.asdict(self), seed, identity, TRAIN_VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -132,7 +133,7 @@ def build(architecture, options, shape, precision):
 
 
 def real_precision(asked="auto"):
-    """The precision to compute in: bfloat16 only where the processor or a GPU has it natively (elsewhere it is
+    """The precision a recipe computes in here: bfloat16 only where the processor or a GPU has it natively (elsewhere it is
     emulated, and many times slower). Raises ValueError on an unknown word."""
     if asked not in PRECISIONS:
         raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
@@ -158,7 +159,7 @@ def _gpu():
     return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
 
 
-def train(experiment, seed, store, precision="auto", on_epoch=None, callbacks=()):
+def train(experiment, seed, store, on_epoch=None, callbacks=()):
     """Trains one run, or resumes it, or returns it at once where it is finished.
 
     store: the folder that holds `<key>/record.json`. on_epoch: called as on_epoch(epochs done, curve) after each
@@ -167,17 +168,17 @@ def train(experiment, seed, store, precision="auto", on_epoch=None, callbacks=()
     on arguments that make no net.
     """
     data = datasets.load(experiment.dataset)
-    key = experiment.key(seed, data.identity, precision)
+    key = experiment.key(seed, data.identity)
     folder = Path(store) / key
     if not (folder / "record.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             if not (folder / "record.json").exists():
-                _train(experiment, seed, data, folder, precision, on_epoch, callbacks)
+                _train(experiment, seed, data, folder, on_epoch, callbacks)
     return Run(folder)
 
 
-def _train(experiment, seed, data, folder, asked, on_epoch, callbacks):
+def _train(experiment, seed, data, folder, on_epoch, callbacks):
     import keras
 
     from lib import models, probes
@@ -188,10 +189,10 @@ def _train(experiment, seed, data, folder, asked, on_epoch, callbacks):
             raise ValueError(f"unknown probe {name!r}; choose from {', '.join(probes.PROBES)}")
     sets = images(experiment, data)
     _make_deterministic(seed)
-    precision = real_precision(asked)
+    precision = real_precision(recipe.precision)
     model = build(experiment.architecture, experiment.options, shape, precision)
     compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
-    state = _restore(folder, model) or {"curve": [], "probes": {}, "seconds": []}
+    state = _restore(folder, model, precision) or {"precision": precision, "curve": [], "probes": {}, "seconds": []}
     curve = state["curve"]
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
     held = sets.get("validation", sets.get("test"))
@@ -235,7 +236,6 @@ def _train(experiment, seed, data, folder, asked, on_epoch, callbacks):
             "seed": seed,
             "train_version": TRAIN_VERSION,
             "data": {"name": data.name, "identity": data.identity, "standin": data.standin, "shape": list(shape)},
-            "precision": asked,
             "n_train": len(sets["train"][0]),
             "curve": curve,
             "train_error": probes.error(model, *(part[: experiment.n_eval] for part in sets["train"])),
@@ -350,12 +350,15 @@ def _checkpoint(folder, model, state):
     write(folder / "checkpoint.npz", lambda file: np.savez(file, *arrays, state=np.array(json.dumps(state))))
 
 
-def _restore(folder, model):
-    """What `_checkpoint` saved, put into the model; None where there is none, or a damaged one (then it is deleted)."""
+def _restore(folder, model, precision):
+    """What `_checkpoint` saved, put into the model; None where there is none, or one of another machine's precision,
+    or a damaged one (then it is deleted)."""
     path = folder / "checkpoint.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             state = json.loads(str(saved["state"]))
+            if state["precision"] != precision:
+                return None
             _assign(_state(model), [saved[name] for name in saved.files if name != "state"])
     except FileNotFoundError:
         return None

@@ -1,6 +1,6 @@
 """The bricks against numpy, keras.layers and each other; above all: tied and untied stages are one computation."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import keras
@@ -277,6 +277,29 @@ def test_batch_norm_is_that_of_keras():
     np.testing.assert_allclose(np.asarray(ours.mean[0]), np.asarray(theirs.moving_mean), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(np.asarray(ours.variance[0]), np.asarray(theirs.moving_variance), rtol=1e-4)
     np.testing.assert_allclose(np.asarray(ours(x)), np.asarray(theirs(x)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("graph", [True, False])
+def test_recomputing_changes_nothing_but_the_memory(tied, graph):
+    results = []
+    for recompute in (False, True):
+        stage = Stage(partial(ResidualBlock, CHANNELS), 3, tied, recompute=recompute, name="stage")
+        stage(images())
+        weights, x = [w.value for w in randomise(stage).trainable_weights], tf.constant(images())
+
+        def step(stage=stage, weights=weights, x=x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = stage(x, training=True)
+                loss = tf.reduce_sum(y * images(seed=1))
+            return [y, *tape.gradient(loss, [x, *weights])]
+
+        step = tf.function(step) if graph else step
+        results.append([*step(), *step(), *stage.non_trainable_weights])  # twice: the statistics moved in between
+    assert len(results[0]) > 8
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-5, atol=1e-6)
 
 
 def test_float64_takes_the_portable_way_and_is_exact():

@@ -32,6 +32,7 @@ RECIPE = Recipe(
     warmup=0.3,
     batch=16,
     augment=True,
+    precision="float32",
 )
 EXPERIMENT = Experiment(
     "tiny", RECIPE, {"width": 4, "dropout": 0.5}, n_train=56, test=True
@@ -70,6 +71,10 @@ def assert_identical(a, b):
     assert_same_weights(a, b)
 
 
+def computed_in(precision):
+    return replace(EXPERIMENT, recipe=replace(RECIPE, precision=precision))
+
+
 class Interruption(Exception):
     pass
 
@@ -89,7 +94,7 @@ def uninterrupted(tmp_path_factory):
 
     def get(precision="float32"):
         if precision not in runs:
-            runs[precision] = train.train(EXPERIMENT, 0, tmp_path_factory.mktemp("runs"), precision)
+            runs[precision] = train.train(computed_in(precision), 0, tmp_path_factory.mktemp("runs"))
         return runs[precision]
 
     return get
@@ -110,11 +115,11 @@ def fail(*args, **kwargs):
 def test_the_same_seed_gives_the_same_run(uninterrupted, tmp_path):
     expected = uninterrupted()
     keras.utils.set_random_seed(123)  # whatever happened in this process since
-    assert_identical(train.train(EXPERIMENT, 0, tmp_path, "float32"), expected)
+    assert_identical(train.train(EXPERIMENT, 0, tmp_path), expected)
 
 
 def test_another_seed_gives_another_run(uninterrupted, tmp_path):
-    other = train.train(replace(EXPERIMENT, recipe=replace(RECIPE, epochs=1)), 1, tmp_path, "float32")
+    other = train.train(replace(EXPERIMENT, recipe=replace(RECIPE, epochs=1)), 1, tmp_path)
     assert other.curve[0]["loss"] != uninterrupted().curve[0]["loss"]
     assert other.key != uninterrupted().key
 
@@ -122,11 +127,11 @@ def test_another_seed_gives_another_run(uninterrupted, tmp_path):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_run_interrupted_between_epochs_goes_on_to_the_same_bits(uninterrupted, tmp_path, precision):
     with pytest.raises(Interruption):
-        train.train(EXPERIMENT, 0, tmp_path, precision, on_epoch=interrupt_after(1))
+        train.train(computed_in(precision), 0, tmp_path, on_epoch=interrupt_after(1))
     assert not list(tmp_path.glob("*/record.json"))
     epochs = []
     run = train.train(
-        EXPERIMENT, 0, tmp_path, precision, on_epoch=lambda done, curve: epochs.append((done, len(curve)))
+        computed_in(precision), 0, tmp_path, on_epoch=lambda done, curve: epochs.append((done, len(curve)))
     )
     assert epochs == [(2, 2), (3, 3)]
     assert_identical(run, uninterrupted(precision))
@@ -134,16 +139,16 @@ def test_a_run_interrupted_between_epochs_goes_on_to_the_same_bits(uninterrupted
 
 def test_a_run_interrupted_after_its_last_epoch_is_only_finished(uninterrupted, tmp_path, monkeypatch):
     with pytest.raises(Interruption):
-        train.train(EXPERIMENT, 0, tmp_path, "float32", on_epoch=interrupt_after(3))
+        train.train(EXPERIMENT, 0, tmp_path, on_epoch=interrupt_after(3))
     monkeypatch.setattr(train, "run_epoch", fail)
-    assert_identical(train.train(EXPERIMENT, 0, tmp_path, "float32"), uninterrupted())
+    assert_identical(train.train(EXPERIMENT, 0, tmp_path), uninterrupted())
 
 
 KILLED = """
 import os, signal, sys
 import pytest
 from conftest import install_tiny
-from test_train import EXPERIMENT
+from test_train import computed_in
 install_tiny(pytest.MonkeyPatch())
 from lib import data, train
 
@@ -154,7 +159,7 @@ def dying(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return augment(*args)
 data.augment = dying
-train.train(EXPERIMENT, 0, sys.argv[1], sys.argv[2])
+train.train(computed_in(sys.argv[2]), 0, sys.argv[1])
 """
 
 
@@ -196,7 +201,7 @@ def killed(tmp_path_factory):
 def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted, killed, precision):
     assert [path.parent.name for path in killed[precision].glob("*/checkpoint.npz")] == [uninterrupted(precision).key]
     epochs = []
-    run = train.train(EXPERIMENT, 0, killed[precision], precision, on_epoch=lambda done, curve: epochs.append(done))
+    run = train.train(computed_in(precision), 0, killed[precision], on_epoch=lambda done, curve: epochs.append(done))
     assert epochs == [2, 3]  # the first epoch's checkpoint was found, and nothing held the lock
     assert_identical(run, uninterrupted(precision))
 
@@ -209,7 +214,7 @@ def checkpoint(tmp_path_factory, uninterrupted):
     """A sound checkpoint after the first epoch, as bytes."""
     store = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Interruption):
-        train.train(EXPERIMENT, 0, store, "float32", on_epoch=interrupt_after(1))
+        train.train(EXPERIMENT, 0, store, on_epoch=interrupt_after(1))
     return next(store.glob("*/checkpoint.npz")).read_bytes()
 
 
@@ -224,7 +229,7 @@ def test_a_damaged_checkpoint_starts_the_run_over(uninterrupted, checkpoint, tmp
         damaged[checkpoint.index(b"NUMPY", len(checkpoint) // 2) + 130] ^= 1  # a bit of a weight, behind a header
     (folder / "checkpoint.npz").write_bytes(damaged)
     epochs = []
-    run = train.train(EXPERIMENT, 0, tmp_path, "float32", on_epoch=lambda done, curve: epochs.append(done))
+    run = train.train(EXPERIMENT, 0, tmp_path, on_epoch=lambda done, curve: epochs.append(done))
     assert epochs == ([2, 3] if damage == "none" else [1, 2, 3])
     assert_identical(run, uninterrupted())
 
@@ -248,7 +253,7 @@ class Model:
 
 
 def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
-    sound, state = Model([[1.5, 2.5], [3.5, 4.5]], [5.0, 6.0]), {"curve": [{"loss": 1.0}]}
+    sound, state = Model([[1.5, 2.5], [3.5, 4.5]], [5.0, 6.0]), {"precision": "float32", "curve": []}
     train._checkpoint(tmp_path, sound, state)
     content = (tmp_path / "checkpoint.npz").read_bytes()
 
@@ -256,7 +261,7 @@ def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
         """Either nothing of it is taken over and the file is gone, or the damage was to no more than a date, say."""
         (tmp_path / "checkpoint.npz").write_bytes(damaged)
         model = Model(np.zeros((2, 2)), np.zeros(2))
-        restored = train._restore(tmp_path, model)
+        restored = train._restore(tmp_path, model, "float32")
         arrays = [np.asarray(v).tolist() for v in model.variables]
         if restored is None:
             assert arrays == [[[0, 0], [0, 0]], [0, 0]]
@@ -275,9 +280,17 @@ def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
 
 
 def test_a_checkpoint_of_another_net_is_not_taken(tmp_path):
-    train._checkpoint(tmp_path, Model([1.0, 2.0]), {})
-    assert train._restore(tmp_path, Model([[1.0], [2.0]])) is None
-    assert train._restore(tmp_path, Model([1.0, 2.0])) is None  # it was deleted
+    train._checkpoint(tmp_path, Model([1.0, 2.0]), {"precision": "float32"})
+    assert train._restore(tmp_path, Model([[1.0], [2.0]]), "float32") is None
+    assert train._restore(tmp_path, Model([1.0, 2.0]), "float32") is None  # it was deleted
+
+
+def test_a_checkpoint_of_another_precision_is_not_taken(tmp_path):
+    train._checkpoint(tmp_path, Model([1.0, 2.0]), {"precision": "bfloat16"})
+    model = Model([0.0, 0.0])
+    assert train._restore(tmp_path, model, "float32") is None
+    assert model.variables[0].tolist() == [0, 0]
+    assert train._restore(tmp_path, model, "bfloat16") == {"precision": "bfloat16"}
 
 
 def test_write_is_whole_or_not_at_all(tmp_path):
@@ -334,7 +347,7 @@ def test_a_finished_run_is_returned_at_once(uninterrupted, monkeypatch):
     run = uninterrupted()
     monkeypatch.setattr(train, "run_epoch", fail)
     monkeypatch.setattr(models, "build", fail)
-    assert train.train(EXPERIMENT, 0, run.folder.parent, "float32").record == run.record
+    assert train.train(EXPERIMENT, 0, run.folder.parent).record == run.record
 
 
 # --- what is read ---
@@ -401,7 +414,7 @@ def test_which_images_an_experiment_takes(tiny):
 
 
 def test_probes_do_not_change_the_run(uninterrupted, tmp_path):
-    run = train.train(replace(EXPERIMENT, probes=tuple(probes.PROBES)), 0, tmp_path, "float32")
+    run = train.train(replace(EXPERIMENT, probes=tuple(probes.PROBES)), 0, tmp_path)
     a, b = essence(run), essence(uninterrupted())
     for name in ("experiment", "key", "probes"):
         del a[name], b[name]
@@ -451,8 +464,8 @@ def test_a_tiny_net_learns_32_images_by_heart(tmp_path):
 def test_the_record_says_what_happened(uninterrupted, tiny):
     run = uninterrupted()
     assert run.experiment == json.loads(json.dumps(dataclasses.asdict(EXPERIMENT)))
-    assert (run.kind, run.seed, run.precision, run.n_train) == ("train", 0, "float32", 56)
-    assert run.key == run.folder.name == EXPERIMENT.key(0, tiny.identity, "float32")
+    assert (run.kind, run.seed, run.n_train) == ("train", 0, 56)
+    assert run.key == run.folder.name == EXPERIMENT.key(0, tiny.identity)
     assert run.data == {"name": "cifar10", "identity": tiny.identity, "standin": True, "shape": [32, 32, 3]}
     assert [point["epoch"] for point in run.curve] == [1, 2, 3]
     assert all(set(point) == {"epoch", "loss", "train_error", "val_error"} for point in run.curve)
@@ -684,7 +697,7 @@ def test_what_makes_no_net_is_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             train.train(bad, 0, tmp_path)
     with pytest.raises(ValueError, match="unknown precision 'float16'; choose one of auto, float32, bfloat16"):
-        train.train(FAST, 0, tmp_path, precision="float16")
+        train.train(replace(FAST, recipe=replace(FAST.recipe, precision="float16")), 0, tmp_path)
 
 
 def test_recipes_and_experiments_cannot_be_changed():
@@ -704,6 +717,7 @@ OTHER = {
     "warmup": 0.5,
     "batch": 4,
     "augment": False,
+    "precision": "auto",
     "architecture": "mlp",
     "recipe": train.PAPER,
     "options": {"width": 4},
@@ -724,7 +738,7 @@ def test_the_key_depends_on_all_that_decides_the_result(monkeypatch):
     ]
     assert all(variant != EXPERIMENT for variant in variants)
     keys = [variant.key(0, "identity") for variant in (EXPERIMENT, *variants)]
-    keys += [EXPERIMENT.key(1, "identity"), EXPERIMENT.key(0, "other"), EXPERIMENT.key(0, "identity", "float32")]
+    keys += [EXPERIMENT.key(1, "identity"), EXPERIMENT.key(0, "other")]
     monkeypatch.setattr(train, "TRAIN_VERSION", train.TRAIN_VERSION + 1)
     keys.append(EXPERIMENT.key(0, "identity"))
     assert len(set(keys)) == len(keys)
@@ -799,17 +813,18 @@ from lib import train
 from lib.train import Experiment, Recipe
 
 assert keras.backend.backend() == "jax"
-recipe = Recipe(epochs=3, learning_rate=0.05, momentum=0.9, schedule="cosine", warmup=0.3, batch=16, augment=True)
+recipe = Recipe(epochs=3, learning_rate=0.05, momentum=0.9, schedule="cosine", warmup=0.3, batch=16,
+    augment=True, precision="float32")
 measured = ("gradients", "updates", "statistics")
 experiment = Experiment("tiny", recipe, {"width": 4, "dropout": 0.5}, n_train=48, test=True, probes=measured)
 def stop(done, curve):
     raise InterruptedError
 try:
-    train.train(experiment, 0, sys.argv[1], "float32", on_epoch=stop)
+    train.train(experiment, 0, sys.argv[1], on_epoch=stop)
 except InterruptedError:
     pass
-stopped = train.train(experiment, 0, sys.argv[1], "float32")
-whole = train.train(experiment, 0, sys.argv[2], "float32")
+stopped = train.train(experiment, 0, sys.argv[1])
+whole = train.train(experiment, 0, sys.argv[2])
 for name in set(whole.record) - {"machine"}:
     assert stopped.record[name] == whole.record[name], name
 assert whole.machine["backend"] == "jax"
