@@ -2,6 +2,7 @@
 
 environment  what must be installed, read from environment.yml
 data         MNIST, CIFAR-10 and their stand-ins; splits, subsets, augmentation
+backend      what one backend of Keras does differently, beside its portable twin
 layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
 models       every network, by name
 probes       measuring a net: errors, gradients, read-outs

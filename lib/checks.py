@@ -126,7 +126,7 @@ def _equivalence(norm, steps, shape=(6, 6, 4)):
     import keras
     from keras import ops
 
-    from lib import probes
+    from lib import backend
     from lib.layers import ResidualBlock, Stage, StepCell
 
     rng = np.random.default_rng(steps)
@@ -156,9 +156,9 @@ def _equivalence(norm, steps, shape=(6, 6, 4)):
     copies = [[w for w in b.trainable_weights if w.name == "kernel"] for b in untied.blocks]
     expected, slopes = (
         ops.convert_to_numpy(tied(x)).reshape(len(x), -1),
-        probes.gradients(lambda: scalar(tied(x)), shared),
+        backend.gradients(lambda: scalar(tied(x)), shared),
     )
-    flat = probes.gradients(lambda: scalar(untied(x)), [w for block in copies for w in block])
+    flat = backend.gradients(lambda: scalar(untied(x)), [w for block in copies for w in block])
     summed = [sum(flat[i :: len(shared)]) for i in range(len(shared))]
     forms = {("untied", None): (lambda: untied(x), summed)}
     for unroll in (False, True):
@@ -166,7 +166,7 @@ def _equivalence(norm, steps, shape=(6, 6, 4)):
             call = recurrent(unroll, knows)
             forms["RNN, unrolled" if unroll else "RNN, looped", knows] = (
                 call,
-                probes.gradients(lambda call=call: scalar(call()), shared),
+                backend.gradients(lambda call=call: scalar(call()), shared),
             )
     for (form, knows), (call, gradient) in forms.items():
         output = ops.convert_to_numpy(call()).reshape(len(x), -1)

@@ -8,16 +8,13 @@ for each step.
 Images are (batch, height, width, channels). The compute dtype follows the Keras dtype policy.
 """
 
-import logging
 from contextvars import ContextVar
 from functools import partial
 
 import keras
 from keras import ops
 
-# A page trains and evaluates many nets in one process; TensorFlow's advice against building many functions is beside
-# the point there.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
+from lib import backend
 
 NORMS = ("per_step", "per_step_stats", "shared", "group", None)
 
@@ -88,16 +85,14 @@ class BatchNorm(keras.layers.Layer):
     A step beyond the end of a list uses its last entry: an untied block (one entry) serves any step, and a tied one
     that is run past its trained number of steps keeps the last step's statistics and affine.
 
-    Keras' own layer computes moments, scale and shift as separate operations on the TensorFlow backend; the fused
-    kernel used here takes half the time on a CPU. `fused=False` gives the portable twin, which other backends always
-    use.
+    fused: as in `backend.normalise_batch`.
     """
 
     def __init__(self, statistics=1, affines=1, gamma=1.0, momentum=0.9, epsilon=1e-5, fused=True, **kwargs):
         super().__init__(**kwargs)
         self.statistics, self.affines, self.gamma_start = statistics, affines, gamma
         self.momentum, self.epsilon = momentum, epsilon
-        self.fused = fused and keras.backend.backend() == "tensorflow" and self.compute_dtype != "float64"
+        self.fused = fused and self.compute_dtype != "float64"  # the kernel has no float64
 
     def build(self, input_shape):
         def weights(name, count, start, trainable):
@@ -121,12 +116,8 @@ class BatchNorm(keras.layers.Layer):
     def call(self, x, step=0, training=False):
         gamma, beta, mean, variance = (_at(step, w) for w in (self.gamma, self.beta, self.mean, self.variance))
         if not training:
-            return self._normalise(x, mean, variance, gamma, beta)
-        if self.fused:
-            y, batch_mean, batch_variance = _fused_training(x, gamma, beta, self.epsilon)
-        else:
-            batch_mean, batch_variance = ops.moments(ops.cast(x, gamma.dtype), axes=tuple(range(x.ndim - 1)))
-            y = self._normalise(x, batch_mean, batch_variance, gamma, beta)
+            return backend.normalise(x, gamma, beta, mean, variance, self.epsilon)
+        y, batch_mean, batch_variance = backend.normalise_batch(x, gamma, beta, self.epsilon, self.fused)
         updates = [
             (running, running * self.momentum + ops.stop_gradient(batch) * (1 - self.momentum))
             for running, batch in ((mean, batch_mean), (variance, batch_variance))
@@ -136,10 +127,6 @@ class BatchNorm(keras.layers.Layer):
         else:
             put_off += updates
         return y
-
-    def _normalise(self, x, mean, variance, gamma, beta):
-        scale = gamma * ops.rsqrt(variance + self.epsilon)
-        return ops.cast(ops.cast(x, scale.dtype) * scale + (beta - mean * scale), x.dtype)
 
 
 # Where a list is set here, norms add their updates of running statistics, (variable, new value), to it instead of
@@ -181,18 +168,6 @@ def _at(step, weights):
     if isinstance(step, int):
         return weights[min(step, len(weights) - 1)]
     return ops.take(ops.stack([w.value for w in weights]), ops.minimum(step, len(weights) - 1), axis=0)
-
-
-def _fused_training(x, gamma, beta, epsilon):
-    """TensorFlow's fused kernel: (y, mean, variance of the batch); its variance is unbiased, ours, like Keras', is
-    not."""
-    import tensorflow as tf
-
-    out = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
-    )
-    count = tf.cast(tf.size(x) // tf.shape(x)[-1], gamma.dtype)
-    return out.y, out.batch_mean, out.batch_variance * ((count - 1) / count)
 
 
 class ConvBlock(keras.layers.Layer):

@@ -374,8 +374,9 @@ def functions(x, curves):
 _Row = namedtuple("_Row", "values text colour interval left", defaults=(None, None))
 
 
-def _rows(rows, xlabel, lines=None, log=False):
-    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
+def _rows(rows, xlabel, lines=None, log=False, dots="seeds"):
+    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them; dots: what they
+    are."""
     if not rows:
         return nothing()
     lines = lines or {}
@@ -405,7 +406,7 @@ def _rows(rows, xlabel, lines=None, log=False):
         )
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):
-        xlabel += "\ndots are seeds, the line is the 95 % interval, ± the standard deviation"
+        xlabel += f"\ndots are {dots}, the line is the 95 % interval, ± the standard deviation"
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
@@ -450,6 +451,15 @@ def cost(values, unit):
     order, least = sorted(values.items(), key=lambda item: item[1]), min(values.values(), default=None)
     rows = {k: _Row([v], f"{_short(v)} ({v / least:.3g}x)", COLOURS["untied"], (least, v)) for k, v in order}
     return _rows(rows, unit, log=True)
+
+
+def speeds(series, unit):
+    """Repeated measurements, {label: [value, ...]}, the fastest first, with their medians."""
+    median = {label: float(np.median(values)) for label, values in series.items()}
+    order = sorted(series, key=median.get, reverse=True)
+    shade = {label: COLOURS["tied" if label == "ours" else "untied"] for label in order}
+    rows = {label: _Row(series[label], f"{median[label]:.0f}", shade[label], left=0) for label in order}
+    return _rows(rows, unit, dots="rounds, taken in turn")
 
 
 def differences(contrasts, bounds=None, unit="pp"):

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lib import backend, models
 from lib import data as datasets
-from lib import models
 from lib.layers import BatchNorm
 
 EVALUATION_BATCH = 500
@@ -45,24 +45,6 @@ def predict(model, x):
 def error(model, x, y):
     """Misclassified images in %, in inference mode."""
     return float(100 * np.mean(predict(model, x).argmax(-1) != y))
-
-
-def gradients(function, variables):
-    """d function() / d variables as a list of arrays; function takes nothing and returns a scalar. TensorFlow and
-    JAX."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            loss = function()
-        return [ops.convert_to_numpy(g) for g in tape.gradient(loss, [v.value for v in variables])]
-    import jax
-
-    def stateless(values):
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return function()
-
-    return [ops.convert_to_numpy(g) for g in jax.grad(stateless)([v.value for v in variables])]
 
 
 @contextlib.contextmanager
@@ -117,7 +99,7 @@ def gradient_norms(model, train, held):
         return ops.mean(keras.losses.sparse_categorical_crossentropy(y, model(x, training=True), from_logits=True))
 
     with untouched(model):
-        norms = [float(np.linalg.norm(g)) for g in gradients(loss, kernels)]
+        norms = [float(np.linalg.norm(g)) for g in backend.gradients(loss, kernels)]
     return {"layers": norms, "ratio": norms[0] / norms[-1] if norms[-1] else None}
 
 
@@ -166,7 +148,7 @@ def updates(model, train, held):
     null) the cosine between the update and the loss gradient with respect to that state; means over one held-out
     batch."""
     x, y = (part[:PROBE_BATCH] for part in held)
-    if keras.backend.backend() == "tensorflow":
+    if backend.is_tensorflow():
         import tensorflow as tf
 
         with tf.GradientTape() as tape:

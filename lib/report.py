@@ -189,6 +189,7 @@ def execute(job, page, terminal):
         "key": job.key(page, source),
         "profile": job.profile,
         "standin": job.standin,
+        "seconds": seconds,
         "provenance": [
             *provenance(job, job.records(page)),
             ("Executed", f"{datetime.now():%Y-%m-%d}, in {seconds:.0f} s, on {processor()}"),

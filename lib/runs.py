@@ -52,6 +52,15 @@ def find_check(records, name, profile, standin=False):
     return next(found, None)
 
 
+def bench(folder=RESULTS):
+    """The benchmarks of `make bench` as a table, a row a comparison; empty where there are none yet."""
+    path = Path(folder) / "bench.json"
+    columns = ["name", "unit", "ours", "peer", "peer_value", "ratio", "machine"]
+    return pd.DataFrame(
+        json.loads(path.read_text()) if path.exists() else [], columns=None if path.exists() else columns
+    )
+
+
 def ledger(records):
     """Every training run as a row: what, on what, with which seed, to which errors (%), at which cost, where and
     when."""

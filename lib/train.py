@@ -133,8 +133,8 @@ def build(architecture, options, shape, precision):
 
 
 def real_precision(asked="auto"):
-    """The precision a recipe computes in here: bfloat16 only where the processor or a GPU has it natively (elsewhere it is
-    emulated, and many times slower). Raises ValueError on an unknown word."""
+    """The precision a recipe computes in here: bfloat16 only where the processor or a GPU has it natively (elsewhere it
+    is emulated, and many times slower). Raises ValueError on an unknown word."""
     if asked not in PRECISIONS:
         raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
     if asked != "auto":
@@ -181,14 +181,14 @@ def train(experiment, seed, store, on_epoch=None, callbacks=()):
 def _train(experiment, seed, data, folder, on_epoch, callbacks):
     import keras
 
-    from lib import models, probes
+    from lib import backend, models, probes
 
     recipe, shape = experiment.recipe, data.x_train.shape[1:]
     for name in experiment.probes:
         if name not in probes.PROBES:
             raise ValueError(f"unknown probe {name!r}; choose from {', '.join(probes.PROBES)}")
     sets = images(experiment, data)
-    _make_deterministic(seed)
+    backend.make_deterministic(seed)
     precision = real_precision(recipe.precision)
     model = build(experiment.architecture, experiment.options, shape, precision)
     compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
@@ -297,6 +297,8 @@ def compile_model(model, recipe, steps_per_epoch):
     """Readies a model for training by a recipe. Raises ValueError on an unknown schedule or optimiser."""
     import keras
 
+    from lib import backend
+
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
         steps = recipe.epochs * steps_per_epoch
@@ -308,7 +310,7 @@ def compile_model(model, recipe, steps_per_epoch):
         raise ValueError(f"unknown schedule {recipe.schedule!r}; choose 'constant' or 'cosine'")
     decay = recipe.weight_decay or None
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay)
+        optimizer = backend.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay)
     elif recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
     else:
@@ -322,16 +324,6 @@ def compile_model(model, recipe, steps_per_epoch):
         metrics=["accuracy"],
         jit_compile=keras.backend.backend() == "jax",
     )
-
-
-def _make_deterministic(seed):
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
 
 
 def _state(model):
@@ -421,12 +413,17 @@ def machine(precision):
         "cpu": cpu_info("model name") or platform.processor(),
         "backend": backend,
         "precision": precision,
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads(),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("numpy", *(("keras", backend) if backend else ()))},
     }
+
+
+def threads():
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def commit():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import randomise
 
-from lib import data, models, probes, train
+from lib import backend, data, models, probes, train
 from lib.train import Busy, Experiment, Recipe, Run
 
 TESTS = Path(__file__).parent
@@ -650,7 +650,7 @@ def test_sgd_with_nesterov_momentum_is_its_formula():
         model = softmax(Recipe(epochs=1, learning_rate=0.01, momentum=momentum))
         w, v = np.asarray(model.trainable_variables[0]), 0
         for _ in range(3):
-            g = probes.gradients(lambda m=model: m.compute_loss(x, y, m(x, training=True)), model.trainable_variables)[
+            g = backend.gradients(lambda m=model: m.compute_loss(x, y, m(x, training=True)), model.trainable_variables)[
                 0
             ]
             v = momentum * v - 0.01 * g

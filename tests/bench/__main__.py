@@ -9,53 +9,27 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from importlib import metadata
+from pathlib import Path
+from statistics import median
 
 from lib import grid, runs, train
 
 ROUNDS = 5
-RESNET, RECNET = ("resnet", 3), ("recnet", 7)
-
-
-def contender(name, precision="auto", **arguments):
-    return name, {"precision": precision} | arguments
-
-
-def training(net, precision):
-    """What a comparison of training speed puts side by side: {label: contender}, ours first."""
-    architecture, n = net
-    tied = architecture == "recnet"
-    found = {
-        "ours": contender("ours", precision, architecture=architecture, n=n),
-        "torch eager": contender("torch", precision, n=n, tied=tied),
-        "torch compiled": contender("torch", precision, n=n, tied=tied, compile=True),
-        "convolutions": contender("convolutions", precision, architecture=architecture, n=n),
-        "bare step": contender("bare_step", precision, architecture=architecture, n=n),
-    }
-    if not tied:
-        found["keras fit"] = contender("keras_fit", precision, n=n)
-    return found
-
-
-COMPARISONS = {
-    "train/resnet20": training(RESNET, "auto"),
-    "train/recnet": training(RECNET, "auto"),
-    "float32/resnet20": training(RESNET, "float32"),
-    "float32/recnet": training(RECNET, "float32"),
-}
+STEPS = (10, 30, 50)  # tied steps over which growth is measured
+RESULT = runs.RESULTS / "bench.json"
 
 
 class Contender:
-    """A process of contenders.py, and the speeds it has reached so far."""
+    """A process of contenders.py, the speeds (units/s) that it has reached so far, and its peak memory."""
 
     def __init__(self, name, arguments):
         command = [sys.executable, "-m", "tests.bench.contenders", name, json.dumps(arguments)]
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115, it is read when the process has ended
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=runs.ROOT
         )
@@ -70,25 +44,144 @@ class Contender:
             why = self.log.read().strip().rpartition("\n")[2]
             raise SystemExit(f"{' '.join(self.process.args[3:])} ended: {why}")
         chunk = json.loads(line)
-        return chunk["units"] / chunk["seconds"]
+        self.units, self.memory = chunk["units"], chunk["MiB"]
+        return chunk["seconds"]
 
     def measure(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        self.speeds.append(self.read())
+        seconds = self.read()
+        self.speeds.append(self.units / seconds)
 
 
 def compare(contenders):
-    """{label: [images/s of each round]}."""
+    """{label: (name, arguments)} -> {label: Contender}, each measured ROUNDS times in turn with the others."""
     with contextlib.ExitStack() as stack:
         alive = {}
-        for label, (name, arguments) in contenders.items():
-            alive[label] = Contender(name, arguments)
+        for label, contender in contenders.items():
+            alive[label] = Contender(*contender)
             stack.callback(alive[label].process.kill)
         for _ in range(ROUNDS):
             for each in alive.values():
                 each.measure()
-        return {label: each.speeds for label, each in alive.items()}
+        return alive
+
+
+def row(name, unit, ours, peer, peer_value, ratio, precision="auto", **more):
+    """A row of bench.json; ratio: above 1, ours is better."""
+    print(f"{name}: {ours:.4g} {unit}, {ratio:.2f} x {peer} ({peer_value:.4g})", flush=True)
+    machine = train.machine(train.real_precision(precision))
+    machine["versions"]["torch"] = metadata.version("torch")
+    found = {"name": name, "unit": unit, "ours": ours, "peer": peer, "peer_value": peer_value, "ratio": ratio}
+    return found | more | {"machine": machine}
+
+
+def training(name, architecture, n, precision):
+    """Training speed of one net beside its peers."""
+    net = {"architecture": architecture, "n": n, "precision": precision}
+    peer = {"n": n, "precision": precision}
+    contenders = {
+        "ours": ("ours", net),
+        "torch eager": ("torch", peer | {"tied": architecture == "recnet"}),
+        "torch compiled": ("torch", peer | {"tied": architecture == "recnet", "jit": True}),
+        "convolutions": ("convolutions", net),
+        "bare step": ("bare_step", net),
+    }
+    if architecture == "resnet":
+        contenders["portable operations"] = "bare_step", net | {"portable": True}
+        contenders["keras fit without its wait"] = "keras_fit", peer | {"wait": False}
+        contenders["keras fit"] = "keras_fit", peer
+    speeds = {label: contender.speeds for label, contender in compare(contenders).items()}
+    ours = speeds.pop("ours")
+    return [
+        row(
+            name,
+            "images/s",
+            median(ours),
+            peer,
+            median(theirs),
+            median(ours) / median(theirs),
+            precision,
+            rounds={"ours": ours, "peer": theirs},
+        )
+        for peer, theirs in speeds.items()
+    ]
+
+
+def parts(net, architecture, n):
+    """Where the time of a training step goes: the share of each kind of operation."""
+    contender = Contender("parts", {"architecture": architecture, "n": n})
+    contender.process.kill()
+    kinds, name = contender.units, f"parts/{net}"
+    whole = sum(kinds.values())
+    return [row(name, "ms a step", whole, kind, part, part / whole) for kind, part in kinds.items()]
+
+
+def growth():
+    """What one more tied step costs, in seconds, and in memory with and without recomputing its inside.
+
+    Memory is a fresh process's peak; some of it is the graph's and does not depend on the batch, so two batches.
+    """
+    found = compare({steps: ("growing", {"steps": steps}) for steps in STEPS} | {"own": ("own_step", {})})
+    seconds = {steps: 1 / median(found[steps].speeds) for steps in STEPS}
+    own, more = 1 / median(found["own"].speeds), slope(seconds)
+    rows = [row("growth/seconds", "s a tied step", more, "that step alone", own, own / more, values=seconds)]
+    for batch in (128, 256):
+        kept, again = (
+            {steps: peak("growing", {"steps": steps, "recompute": how, "batch": batch}) for steps in STEPS}
+            for how in (False, True)
+        )
+        ours, theirs = slope(again), slope(kept)
+        unit, values = "MiB a tied step, recomputed", {"ours": again, "peer": kept}
+        rows.append(row(f"growth/memory, batch {batch}", unit, ours, "kept", theirs, theirs / ours, values=values))
+    return rows
+
+
+def peak(name, arguments):
+    """The peak memory of a contender of its own, in MiB."""
+    contender = Contender(name, arguments)
+    contender.process.kill()
+    return contender.memory
+
+
+def slope(values):
+    """The least-squares slope of {x: y}."""
+    n, mean = len(values), sum(values) / len(values)
+    high = sum(values.values()) / n
+    return sum((x - mean) * (y - high) for x, y in values.items()) / sum((x - mean) ** 2 for x in values)
+
+
+def overhead():
+    """What `make report` takes beside its notebooks' cells: kernels, papermill, rendering; from the report at hand."""
+    from lib import report
+
+    executed = sorted((runs.BUILD / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    pages = [json.loads(path.read_text()) for path in executed]
+    quick = [page for page in pages if page["metadata"]["report"]["profile"] == "quick"]
+    if len(quick) < len(report.experiments.PAGES):
+        print("report/overhead needs a report at hand: make report first", file=sys.stderr)
+        return []
+    whole = sum(page["metadata"]["report"]["seconds"] for page in quick)
+    cells = sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for page in quick for cell in page["cells"])
+    with tempfile.TemporaryDirectory() as folder:
+        job = report.prepare(report.arguments([], report.experiments.PAGES), {"site": Path(folder)})
+        start = time.perf_counter()
+        report.render(job)
+        rendering = time.perf_counter() - start
+    whole += rendering
+    return [row("report/overhead", "s of a whole quick report", whole, "its cells alone", cells, cells / whole)]
+
+
+MEASUREMENTS = {
+    "train/resnet20": lambda: training("train/resnet20", "resnet", 3, "auto"),
+    "train/recnet": lambda: training("train/recnet", "recnet", 7, "auto"),
+    "float32/resnet20": lambda: training("float32/resnet20", "resnet", 3, "float32"),
+    "float32/recnet": lambda: training("float32/recnet", "recnet", 7, "float32"),
+    "parts/resnet20": lambda: parts("resnet20", "resnet", 3),
+    "parts/recnet": lambda: parts("recnet", "recnet", 7),
+    "growth": growth,
+    "report": overhead,
+}
 
 
 @contextlib.contextmanager
@@ -98,20 +191,21 @@ def quiet():
     ours = not grid.PAUSE.exists()
     grid.PAUSE.touch()
     try:
-        while busy() > 0.1:
+        if busy() > 0.1:
             print("waiting for the machine to be idle", file=sys.stderr)
+            while busy() > 0.1:
+                pass
         yield
     finally:
         if ours:
             grid.PAUSE.unlink(missing_ok=True)
 
 
-def busy(seconds=3):
+def busy(seconds=5):
     """The share of the processors' time that is used."""
 
     def read():
-        with open("/proc/stat") as file:
-            times = [int(t) for t in file.readline().split()[1:]]
+        times = [int(t) for t in Path("/proc/stat").read_text().partition("\n")[0].split()[1:]]
         return sum(times), times[3] + times[4]
 
     try:
@@ -123,38 +217,17 @@ def busy(seconds=3):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMPARISONS))
-    args = parser.parse_args(argv)
-    for name in args.names:
-        if name not in COMPARISONS:
-            parser.error(f"no row is called {name!r}: choose from {', '.join(COMPARISONS)}")
-    path = runs.RESULTS / "bench.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
+    names = parser.parse_args(argv).names
+    if unknown := set(names) - set(MEASUREMENTS):
+        parser.error(f"no measurement is called {min(unknown)!r}: choose from {', '.join(MEASUREMENTS)}")
     with quiet():
-        for name in args.names or COMPARISONS:
-            speeds = compare(COMPARISONS[name])
-            median = {label: statistics.median(found) for label, found in speeds.items()}
-            machine = train.machine(train.real_precision(name.partition("/")[0].replace("train", "auto")))
-            machine["versions"]["torch"] = metadata.version("torch")
-            rows = [row for row in rows if row["name"] != name]
-            for label in speeds:
-                if label != "ours":
-                    ratio = median["ours"] / median[label]
-                    print(f"{name}: {median['ours']:.0f} images/s, {ratio:.2f} x {label} ({median[label]:.0f})")
-                    rows.append(
-                        {
-                            "name": name,
-                            "unit": "images/s",
-                            "ours": median["ours"],
-                            "peer": label,
-                            "peer_value": median[label],
-                            "ratio": ratio,
-                            "rounds": {"ours": speeds["ours"], "peer": speeds[label]},
-                            "machine": machine,
-                        }
-                    )
-            text = json.dumps(rows, indent=1) + "\n"
-            train.write(path, lambda file, text=text: file.write(text.encode()))
+        for name in names or MEASUREMENTS:
+            new = MEASUREMENTS[name]()
+            rows = json.loads(RESULT.read_text()) if RESULT.exists() else []
+            rows = [old for old in rows if old["name"] not in {row["name"] for row in new}] + new
+            text = json.dumps(sorted(rows, key=lambda row: row["name"]), indent=1) + "\n"
+            train.write(RESULT, lambda file, text=text: file.write(text.encode()))
 
 
 if __name__ == "__main__":

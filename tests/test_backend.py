@@ -1,0 +1,77 @@
+"""What is done differently on TensorFlow equals what is done elsewhere."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lib import backend
+from lib.layers import BatchNorm
+
+
+def test_gradients_are_those_of_the_tape():
+    layer = keras.layers.Dense(3)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    layer(x)
+
+    def loss():
+        return tf.reduce_sum(layer(x) ** 2)
+
+    kernel, bias = backend.gradients(loss, layer.trainable_variables)
+    y = np.asarray(layer(x))
+    np.testing.assert_allclose(kernel, 2 * x.T @ y, rtol=1e-5)
+    np.testing.assert_allclose(bias, 2 * y.sum(0), rtol=1e-5)
+
+
+def optimised(optimizer, steps=5):
+    """A kernel and a bias after some steps along made-up gradients."""
+    rng = np.random.default_rng(0)
+    weights = [keras.Variable(rng.normal(size=shape), dtype="float32") for shape in ((3, 2), (2,))]
+    optimizer.exclude_from_weight_decay(var_list=weights[1:])
+    optimizer.build(weights)
+
+    @tf.function
+    def step(*gradients):
+        optimizer.apply(gradients, weights)
+
+    for _ in range(steps):
+        step(*(tf.constant(rng.normal(size=w.shape), tf.float32) for w in weights))
+    return [np.asarray(v) for v in (*weights, *optimizer.variables)]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [None, 0.1])
+def test_sgd_is_that_of_keras(momentum, weight_decay):
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 6, warmup_target=0.5, warmup_steps=2)
+    ours, theirs = (
+        optimised(kind(schedule, momentum, nesterov=momentum > 0, weight_decay=weight_decay))
+        for kind in (backend.SGD, keras.optimizers.SGD)
+    )
+    assert len(ours) == len(theirs) == (5 if momentum else 3)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def operations(function, *arguments):
+    graph = tf.function(function).get_concrete_function(*arguments).graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+def test_the_fused_operations_are_used_on_tensorflow_alone(monkeypatch):
+    x = tf.zeros((2, 3, 3, 4))
+
+    def norm():
+        layer = BatchNorm()
+        layer.build(x.shape)
+        return operations(lambda: layer(x, training=True))
+
+    def sgd():
+        weight, optimizer = keras.Variable(np.zeros(2)), backend.SGD(0.1, 0.9, nesterov=True)
+        optimizer.build([weight])
+        return operations(lambda: optimizer.apply([tf.ones(2)], [weight]))
+
+    assert "FusedBatchNormV3" in norm()
+    assert "ResourceApplyKerasMomentum" in sgd()
+    monkeypatch.setattr(backend, "is_tensorflow", lambda: False)
+    assert "FusedBatchNormV3" not in norm()
+    assert "ResourceApplyKerasMomentum" not in sgd()
