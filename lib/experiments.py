@@ -29,11 +29,12 @@ class Size:
     draws: int = 1  # subsets of MNIST
     readings: tuple[str, ...] = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
     unrolls: tuple[int, ...] = (1, 2, 4)  # steps of the paper's RNN beside its seven
+    norms: int = 5  # how many of NORMS
 
 
 SIZES = {
-    "smoke": Size(128, 100, (1, 2), 1, 1, 1, 1, width=4, batch=64, readings=("P1",), unrolls=(1,)),
-    "quick": Size(10_000, 2_000, (1, 3), 1, 3, 3, 2, readings=("P1", "P2", "P4"), unrolls=(1,)),
+    "smoke": Size(128, 100, (1, 2), 1, 1, 1, 1, width=4, batch=64, readings=("P1",), unrolls=(1,), norms=3),
+    "quick": Size(10_000, 2_000, (1, 3), 1, 3, 3, 2, readings=("P1", "P2", "P4"), unrolls=(1,), norms=3),
     "paper": Size(None, None, (1, 3, 7), 7, 30, 10, 10, draws=5),
 }
 
@@ -62,9 +63,9 @@ VARIANTS = {
 # Norms of B1, and the start value of gamma.
 NORMS = {
     "own norm": {},
-    "own statistics": {"norm": "per_step_stats"},
     "shared norm": {"norm": "shared"},
     "group norm": {"norm": "group"},
+    "own statistics": {"norm": "per_step_stats"},
     "own norm, gamma 0.1": {"gamma": 0.1},
 }
 
@@ -277,10 +278,21 @@ class Design:
             "MNIST RecNet": self.mnist("recnet", n=2),
         }
 
+    def precision(self):
+        """The same pair in both precisions, to show that no difference between nets is the precision's."""
+        if not self.full:
+            return {}  # float32 takes twice as long
+        return {
+            f"{label}, {precision}": self.cifar(net, replace(MODERN, precision=precision), n=3, final=False)
+            for label, net in (("tied", "recnet"), ("untied", "resnet"))
+            for precision in ("bfloat16", "float32")
+        }
+
     # -- beyond the paper -------------------------------------------------------------------------------------------
 
     def B1(self):
-        return {label: self.cifar("recnet", n=self.deep, final=False, **norm) for label, norm in NORMS.items()}
+        norms = list(NORMS.items())[: self.size.norms]
+        return {label: self.cifar("recnet", n=self.deep, final=False, **norm) for label, norm in norms}
 
     def B2(self):
         return {
@@ -306,9 +318,9 @@ class Design:
         }
 
 
-# Most wanted first: the order in which full-scale runs are made.
-CLAIMS = ("C7", "C8", "C15", "rates", "C11", "B1", "C3", "C4", "C5", "C1", "C2", "C16", "walk", "C6", "C12", "C13")
-CLAIMS += ("B2", "B5", "B6")
+# Most wanted first, after those that take minutes: the order in which full-scale runs are made.
+CLAIMS = ("C1", "C2", "walk", "C7", "C8", "C15", "rates", "C11", "B1", "C3", "C4", "C5", "C16", "C6", "C12", "C13")
+CLAIMS += ("B2", "B5", "B6", "precision")
 FIVE_SEEDS = ("C1", "C7", "C8", "C11")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))

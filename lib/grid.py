@@ -1,6 +1,7 @@
 """Getting many runs done: a notebook asks for a claim's runs, gets those that exist, and the rest is trained."""
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -155,6 +156,20 @@ def main(argv=None):
     return 0
 
 
+@contextlib.contextmanager
+def _muted():
+    """Inside, nothing that is written to stderr is seen: TensorFlow's notes on starting, which no setting stops."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _record(profile, only, until):
     """Makes the checks and the runs that a store lacks, of one claim or of all."""
     store = _store(profile)
@@ -162,6 +177,8 @@ def _record(profile, only, until):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
     print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
+    with _muted():
+        train.real_precision()  # starts Keras
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
             check(name, profile)

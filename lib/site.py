@@ -5,13 +5,16 @@ the last of these [(what, text), ...] for the foot of the page. Importing nbconv
 where there is something to render.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from lib import train
 
@@ -174,7 +177,9 @@ def _tidy(soup, site):
     for number, table in enumerate(soup.select("table"), 1):
         _align(table)
         caption = table.caption.get_text() if table.caption else ""
+        link = _download(soup, table, f"table-{number}.csv")
         _scroll(soup, table, f"Table {number}{': ' * bool(caption)}{caption}")
+        table.parent.insert_after(link)
     for code in soup.select("pre"):
         code["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
     return contents
@@ -248,6 +253,17 @@ def _align(table):
         ):
             for cell in column:
                 cell["class"] = [*cell.get("class", []), "number"]
+
+
+def _download(soup, table, name):
+    """A link that holds the table itself, as CSV."""
+    text = io.StringIO()
+    rows = ([" ".join(cell.get_text().split()) for cell in row.find_all(["th", "td"])] for row in table.select("tr"))
+    csv.writer(text).writerows(rows)
+    href = f"data:text/csv;charset=utf-8,{quote(text.getvalue())}"
+    link = soup.new_tag("a", href=href, download=name, attrs={"class": "download"})
+    link.string = f"Save as {name}"
+    return link
 
 
 # --- the front page ---

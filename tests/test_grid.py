@@ -90,7 +90,7 @@ def test_a_claim_that_needs_no_training_has_no_runs(trained):
 @pytest.mark.parametrize(
     ("claim", "profile", "message"),
     [
-        ("C99", "smoke", "unknown claim 'C99'; choose one of C7"),
+        ("C99", "smoke", "unknown claim 'C99'; choose one of C1"),
         ("C2", "fast", "unknown profile 'fast'; choose one of"),
     ],
 )

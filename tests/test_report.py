@@ -1,11 +1,14 @@
 """lib.report and lib.site, on notebooks made up here: none of them imports Keras or trains anything."""
 
+import csv
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -320,13 +323,19 @@ EVERYTHING = [
 ]
 
 
+TABLE_OF_WORDS = """<table><thead><tr><th></th><th>a, b</th></tr></thead>
+<tbody><tr><th>say "x"</th><td> ±1 % </td></tr></tbody></table>"""
+
+
 def test_pages_run_no_script_and_ask_no_other_host(pages):
     for soup in (pages(*EVERYTHING), pages.front):
         assert not soup.select("script, link, iframe, object, embed, base, [onload], [onerror]")
         assert not soup.select("[src]:not([src^='data:'])")
         assert not re.search(r"@import|url\(", soup.style.get_text())
         assert not [
-            a["href"] for a in soup.select("a[href]") if re.match("[a-z]+:", a["href"]) and "example" not in a["href"]
+            a["href"]
+            for a in soup.select("a[href]:not([download])")
+            if re.match("[a-z]+:", a["href"]) and "example" not in a["href"]
         ]
 
 
@@ -413,6 +422,13 @@ def test_tables_scroll_inside_themselves_and_align_numbers(pages):
     assert soup.find("td", string="1.5")["class"] == ["number"]
     assert soup.find("th", string="b")["class"] == ["number"]
     assert soup.find("td", string="x").get("class") is None
+
+
+def test_a_table_is_its_own_download(pages):
+    soup = pages(shown(new_output("display_data", {"text/html": TABLE_OF_WORDS})))
+    kind, _, text = soup.select_one("a[download]")["href"].partition(",")
+    assert kind == "data:text/csv;charset=utf-8"
+    assert list(csv.reader(io.StringIO(unquote(text)))) == [["", "a, b"], ['say "x"', "±1 %"]]
 
 
 def test_front_page(pages):
