@@ -36,12 +36,18 @@ class Site:
     executed: Path
     folder: Path  # of the HTML files
 
+    @property
+    def texts(self):
+        """Names of the pages that are text alone: the Markdown files beside the notebooks."""
+        return tuple(sorted(path.stem for path in self.notebooks.glob("*.md")))
+
 
 def label(page):
     """A page's name in the navigation: "04_recnet_paper" -> "4 RecNet paper"."""
-    number, *words = page.split("_")
-    words = [NAMES.get(word, word) for word in words]
-    return f"{int(number)} {words[0][0].upper()}{words[0][1:]} {' '.join(words[1:])}".strip()
+    words = [str(int(word)) if word.isdigit() else NAMES.get(word, word) for word in page.split("_")]
+    first = words[0].isdigit()  # the word that begins the name
+    words[first] = words[first][0].upper() + words[first][1:]
+    return " ".join(words)
 
 
 def made(path):
@@ -63,6 +69,8 @@ def build(site, front_key, front):
     linked = tuple(page for page in site.pages if reports[page])
     for page in linked:
         _render(site, page, linked, reports[page])
+    for name in site.texts:
+        _render_text(site, name, linked)
     index = site.folder / "index.html"
     mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
     if not _holds(index, mark):
@@ -95,6 +103,18 @@ def _render(site, page, linked, report):
     _write(site, page, mark, linked, parts | report)
 
 
+def _render_text(site, name, linked):
+    from bs4 import BeautifulSoup
+
+    source = (site.notebooks / f"{name}.md").read_text(encoding="utf-8")
+    mark = _mark(name, source, linked)
+    if not _holds(site.folder / f"{name}.html", mark):
+        soup = BeautifulSoup(_markdown()(source), "html.parser")
+        parts = {"title": soup.h1.get_text() if soup.h1 else label(name), "contents": _tidy(soup, site)}
+        parts |= {"body": str(soup), "before": None, "after": None}
+        _write(site, name, mark, linked, parts | {"standin": False, "profile": None, "provenance": []})
+
+
 def _mark(page, *parts):
     """What stands in a page's head, to tell whether it is up to date."""
     digest = hashlib.sha256(repr(parts).encode())
@@ -117,7 +137,7 @@ def _write(site, page, mark, linked, parts):
     environment.filters["label"] = label
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
     template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
-    html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, linked=linked)
+    html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, texts=site.texts, linked=linked)
     train.write(site.folder / f"{page}.html", lambda file: file.write(html.encode()))
 
 
@@ -190,8 +210,8 @@ def _target(href, site):
     path, _, fragment = href.partition("#")
     if not path or re.match(r"[a-z]+:", path):
         return href
-    page = path.removesuffix(".ipynb")
-    path = f"{page}.html" if page in site.pages else os.path.relpath(site.notebooks / path, site.folder)
+    page = path.removesuffix(".ipynb").removesuffix(".md")
+    path = f"{page}.html" if page in (*site.pages, *site.texts) else os.path.relpath(site.notebooks / path, site.folder)
     return f"{path}#{fragment}" if fragment else path
 
 

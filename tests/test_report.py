@@ -461,5 +461,17 @@ def test_front_page_shows_the_figure_tagged_as_the_story(pages):
     assert pages.front.figure.svg["aria-label"] == "A line. It falls."
 
 
+def test_a_markdown_file_beside_the_notebooks_is_a_page(pages, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "the_words.md").write_text(f"# What?\n\n## Nets\n\n**n**: $n$ {HOSTILE}\n")
+    assert pages(text("[n](the_words.md#nets)")).main.p.a["href"] == "the_words.html#nets"
+    soup = BeautifulSoup((tmp_path / "out" / "the_words.html").read_text(), "html.parser")
+    assert soup.title.get_text() == "What? · RecNet report"
+    assert soup.select_one("[aria-current]").get_text() == "The words"
+    assert [link["href"] for link in soup.select(".contents a")] == ["#nets"]
+    assert soup.main.math
+    assert not soup.select("script, img, .banner, .note, footer")
+
+
 def test_page_names():
     assert [site.label(page) for page in ("01_data", "04_recnet_paper")] == ["1 Data", "4 RecNet paper"]
