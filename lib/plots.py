@@ -374,9 +374,12 @@ def functions(x, curves):
 _Row = namedtuple("_Row", "values text colour interval left", defaults=(None, None))
 
 
-def _rows(rows, xlabel, lines=None, log=False, dots="seeds"):
-    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them; dots: what they
-    are."""
+SEEDS = "dots are seeds, the line is the 95 % interval, ± the standard deviation"
+ROUNDS = "dots are rounds, taken in turn; the number is their median"
+
+
+def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
+    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
     if not rows:
         return nothing()
     lines = lines or {}
@@ -406,7 +409,7 @@ def _rows(rows, xlabel, lines=None, log=False, dots="seeds"):
         )
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):
-        xlabel += f"\ndots are {dots}, the line is the 95 % interval, ± the standard deviation"
+        xlabel += f"\n{dots}"
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
@@ -459,7 +462,7 @@ def speeds(series, unit):
     order = sorted(series, key=median.get, reverse=True)
     shade = {label: COLOURS["tied" if label == "ours" else "untied"] for label in order}
     rows = {label: _Row(series[label], f"{median[label]:.0f}", shade[label], left=0) for label in order}
-    return _rows(rows, unit, dots="rounds, taken in turn")
+    return _rows(rows, unit, dots=ROUNDS)
 
 
 def differences(contrasts, bounds=None, unit="pp"):

@@ -70,7 +70,7 @@ def build(site, front_key, front):
     for page in linked:
         _render(site, page, linked, reports[page])
     for name in site.texts:
-        _render_text(site, name, linked)
+        _render_text(site, name, linked, any(report.get("standin") for report in reports.values()))
     index = site.folder / "index.html"
     mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
     if not _holds(index, mark):
@@ -103,16 +103,16 @@ def _render(site, page, linked, report):
     _write(site, page, mark, linked, parts | report)
 
 
-def _render_text(site, name, linked):
+def _render_text(site, name, linked, standin):
     from bs4 import BeautifulSoup
 
     source = (site.notebooks / f"{name}.md").read_text(encoding="utf-8")
-    mark = _mark(name, source, linked)
+    mark = _mark(name, source, linked, standin)
     if not _holds(site.folder / f"{name}.html", mark):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
         parts = {"title": soup.h1.get_text() if soup.h1 else label(name), "contents": _tidy(soup, site)}
         parts |= {"body": str(soup), "before": None, "after": None}
-        _write(site, name, mark, linked, parts | {"standin": False, "profile": None, "provenance": []})
+        _write(site, name, mark, linked, parts | {"standin": standin, "profile": None, "provenance": []})
 
 
 def _mark(page, *parts):
