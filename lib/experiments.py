@@ -6,6 +6,7 @@ Profiles differ in size alone, so that a claim has the same arms in each as far 
 
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from lib.train import MODERN, PAPER, TRAIN_VERSION, Experiment, Recipe
@@ -370,6 +371,9 @@ def wanted(claims, profile, seed=0, count=1):
     return list(found.values())
 
 
+FIELDS = ("seed", "parameters", "flops", "train_error", "val_error", "test_error", "curve", "probes", "machine", "key")
+
+
 def select(records, claim, profile, seed=0, count=1, standin=False):
     """The records of a claim's arms as a tidy table: a row a run, with its `arm`, in the order of the arms; missing
     runs have no row.
@@ -387,7 +391,9 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
             record = index.get((_canonical(asdict(experiment)), s))
             if record is not None:
                 rows.append({"arm": label} | record)
-    return pd.DataFrame(rows, columns=None if rows else ["arm", "seed", "test_error", "val_error", "train_error"])
+    if not rows:  # what reads the table need not ask whether there are any
+        return pd.DataFrame({"arm": [], **{name: np.array([], float) for name in FIELDS}})
+    return pd.DataFrame(rows)
 
 
 def _canonical(experiment):

@@ -200,8 +200,8 @@ def _tidy(soup, site):
         link = _download(soup, table, f"table-{number}.csv")
         _scroll(soup, table, f"Table {number}{': ' * bool(caption)}{caption}")
         table.parent.insert_after(link)
-    for code in soup.select("pre"):
-        code["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
+    for wide in soup.select("pre, math[display=block]"):
+        wide["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
     return contents
 
 
