@@ -6,7 +6,6 @@ Profiles differ in size alone, so that a claim has the same arms in each as far 
 
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from lib.train import MODERN, PAPER, TRAIN_VERSION, Experiment, Recipe
@@ -371,7 +370,8 @@ def wanted(claims, profile, seed=0, count=1):
     return list(found.values())
 
 
-FIELDS = ("seed", "parameters", "flops", "train_error", "val_error", "test_error", "curve", "probes", "machine", "key")
+NUMBERS = ("seed", "parameters", "flops", "train_error", "val_error", "test_error")
+FIELDS = {"arm": str} | dict.fromkeys(NUMBERS, float) | dict.fromkeys(("curve", "probes", "machine", "key"), object)
 
 
 def select(records, claim, profile, seed=0, count=1, standin=False):
@@ -392,7 +392,7 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
             if record is not None:
                 rows.append({"arm": label} | record)
     if not rows:  # what reads the table need not ask whether there are any
-        return pd.DataFrame({"arm": [], **{name: np.array([], float) for name in FIELDS}})
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in FIELDS.items()})
     return pd.DataFrame(rows)
 
 

@@ -243,3 +243,11 @@ def test_recipes_are_values():
     assert Recipe(epochs=1, learning_rate=0.1) == Recipe(epochs=1, learning_rate=0.1)
     with pytest.raises(AttributeError):
         MODERN.epochs = 3
+
+
+def test_without_runs_the_table_has_its_columns():
+    table = experiments.select([], "B6", "paper")
+    assert len(table) == 0
+    assert not table.arm.str.contains("n =").any()
+    assert len(table.groupby("arm", sort=False).test_error.mean().round(1)) == 0
+    assert len(table[["seed", "parameters", "val_error", "flops", "curve", "probes", "machine", "key"]]) == 0
