@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from lib import data as datasets
@@ -69,21 +70,26 @@ def complete(wanted, store, until=None):
 
     until: time.monotonic() at which to stop, between epochs (raises Stopped).
     """
-    todo = missing(wanted, store)
-    for i, (experiment, seed) in enumerate(todo):
+    todo = deque(missing(wanted, store))
+    whole, busy = len(todo), 0  # how many in a row are in another process' hands
+    while todo:
         if until is not None and time.monotonic() > until:
-            raise Stopped(f"stopped in time, {len(todo) - i} runs are still missing")
-        on_epoch = _progress(f"[{i + 1} of {len(todo)}]", describe(experiment, seed), experiment.recipe.epochs, until)
-        waits = False
-        while True:
-            try:
-                train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
-                break
-            except train.Busy as busy:
-                if not waits:
-                    print(f"{busy}; waiting for it", file=sys.stderr)
-                waits = True
+            raise Stopped(f"stopped in time, {len(todo)} runs are still missing")
+        experiment, seed = todo[0]
+        place = f"[{whole - len(todo) + 1} of {whole}]"
+        on_epoch = _progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
+        try:
+            train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
+        except train.Busy as other:
+            todo.rotate(-1)  # the others first: so processes side by side share the work
+            busy += 1
+            if busy == len(todo):
+                print(f"{other}; waiting for it", file=sys.stderr)
+            if busy >= len(todo):
                 time.sleep(2)  # then it is done, or its process has died and the run is ours to go on with
+        else:
+            todo.popleft()
+            busy = 0
 
 
 def describe(experiment, seed):

@@ -182,9 +182,25 @@ def test_a_run_that_another_process_trains_is_waited_for(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", busy_once)
     monkeypatch.setattr(time, "sleep", sleep)
-    grid.complete(WANTED, runs.LOCAL)
-    assert grid.missing(WANTED, runs.LOCAL) == []
+    grid.complete(WANTED[:1], runs.LOCAL)
+    assert grid.missing(WANTED[:1], runs.LOCAL) == []
     assert lines(capsys)[0] == "run x is being trained by another process; waiting for it"
+
+
+def test_processes_side_by_side_share_the_runs(monkeypatch):
+    train_one, order = train.train, []
+
+    def first_is_busy(experiment, seed, store, **options):
+        order.append(seed)
+        if order == [0]:
+            raise Busy("run x is being trained by another process")
+        return train_one(experiment, seed, store, **options)
+
+    monkeypatch.setattr(train, "train", first_is_busy)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("there was something else to do"))
+    grid.complete(WANTED, runs.LOCAL)
+    assert order == [0, 1, 0]
+    assert grid.missing(WANTED, runs.LOCAL) == []
 
 
 def test_tensorboard_where_it_is_asked_for(monkeypatch, tmp_path):
