@@ -44,7 +44,7 @@ class Finding:
     value: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
     n: int = 0  # seeds an arm
-    source: str = "none"  # "recorded", "this run: quick", ...; "none" where its runs are missing
+    source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
 
     @property
     def shown(self):
@@ -455,7 +455,7 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:
         word, (value, *interval, _), text = "not testable", Estimate(math.nan), str(mixed)
-    source = "recorded" if profile == "paper" else f"this run: {profile}"
+    source = "recorded" if profile == "paper" else f"{profile} run"
     if standin:
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
@@ -499,14 +499,17 @@ def title(findings):
 
 
 def show(name, profile, seed=0, seeds=1, short=False):
-    """In a notebook: a claim, what the paper says of it, what was found in this profile's runs, and the verdict.
+    """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict.
 
     short: what was found alone. The kind of data is that of the runs at hand, real ones first.
     """
     from IPython.display import Markdown, display
 
-    records = runs.read(runs.store(profile))
-    (f,) = fullest(*(judge(profile, records, seed, seeds, fake, only=[name]) for fake in (False, True)))
+    judged = []
+    for level, folder in dict.fromkeys(((profile, runs.store(profile)), runs.beside(profile))):
+        records = runs.read(folder)
+        judged += (judge(level, records, seed, seeds, fake, only=[name]) for fake in (False, True))
+    (f,) = fullest(*judged)
     text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.text}"
     if not short:
         text = f"> *The paper:* {f.paper}\n\n{text}" + (f" ({f.shown})" if f.source != "none" else "")
@@ -522,7 +525,8 @@ def main(argv=None):
     if args.runs and not Path(args.runs).is_dir():
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
     try:
-        records = [r for store in ([args.runs] if args.runs else (runs.RESULTS, runs.LOCAL)) for r in runs.read(store)]
+        stores = [args.runs] if args.runs else (runs.RESULTS, runs.QUICK, runs.LOCAL)
+        records = [r for store in stores for r in runs.read(store)]
     except runs.StoreError as damaged:
         print(damaged, file=sys.stderr)
         return 1

@@ -396,6 +396,16 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     return pd.DataFrame(rows)
 
 
+def fullest(stores, claim, seed=0, count=1, standin=False):
+    """(profile, the table of `select`) of that of [(profile, records), ...] which has the largest share of a claim's
+    runs, the first of equals."""
+    found = []
+    for profile, records in stores:
+        table = select(records, claim, profile, seed, count, standin)
+        found.append((table["key"].nunique() / max(1, len(wanted([claim], profile, seed, count))), profile, table))
+    return max(found, key=lambda entry: entry[0])[1:]
+
+
 def _canonical(experiment):
     """An experiment as a hashable value, the same whether it went through JSON or not."""
     import json

@@ -21,25 +21,27 @@ class Stopped(RuntimeError):
 def get(claim, profile, seed=0, seeds=1):
     """The runs of a claim as a tidy table, a row a run with its `arm` (see experiments.select); trains what is missing.
 
-    Where the environment variable RECNET_READ_ONLY is set nothing is trained, and missing runs have no row.
+    Where nothing may be trained (see runs.read_only) missing runs have no row, and a claim whose full-scale runs are
+    not all recorded is shown by the recorded quick ones.
     """
     store = _store(profile)
     wanted = experiments.wanted([claim], profile, seed, seeds)
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
-    if not os.environ.get("RECNET_READ_ONLY"):
+    if not runs.read_only():
         complete(wanted, store)
-    return experiments.select(runs.read(store), claim, profile, seed, seeds, standin)
+    stores = ((level, runs.read(folder)) for level, folder in ((profile, store), runs.beside(profile)))
+    return experiments.fullest(stores, claim, seed, seeds, standin)[1]
 
 
 def check(name, profile):
     """The record of a check at a profile: the finished one, or made now (see checks.CHECKS).
 
-    Raises StoreError where it is missing and RECNET_READ_ONLY is set.
+    Raises StoreError where it is missing and nothing may be made.
     """
     from lib import checks
 
     store = _store(profile)
-    if os.environ.get("RECNET_READ_ONLY") and runs.find_check(runs.read(store), name, profile) is None:
+    if runs.read_only() and runs.find_check(runs.read(store), name, profile) is None:
         raise runs.StoreError(f"the check {name!r} is not recorded: `make record` makes it")
     return checks.check(name, profile, store)
 
@@ -53,7 +55,8 @@ def _store(profile):
 
 def run(row):
     """The Run of a row of `get`'s table: its record and, where the weights were kept, its trained model."""
-    return train.Run(runs.store("paper" if (runs.RESULTS / row.key).exists() else "quick") / row.key)
+    stores = (runs.RESULTS, runs.QUICK, runs.LOCAL)
+    return train.Run(next(path for store in stores if (path := store / row.key).exists()))
 
 
 def missing(wanted, store):
@@ -177,9 +180,11 @@ def _muted():
 
 
 def _record(profile, only, until):
-    """Makes the checks and the runs that a store lacks, of one claim or of all."""
-    store = _store(profile)
-    if profile == "paper" and any(datasets.load(name).standin for name in datasets.SPECS):
+    """Makes the checks and the runs that a store lacks, of one claim or of all: full-scale and quick ones to keep."""
+    from lib import checks
+
+    store = runs.QUICK if profile == "quick" else _store(profile)
+    if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
     print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
@@ -187,7 +192,7 @@ def _record(profile, only, until):
         train.real_precision()  # starts Keras
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
-            check(name, profile)
+            checks.check(name, profile, store)
     complete(wanted, store, until)
 
 

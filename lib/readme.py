@@ -9,29 +9,29 @@ README = runs.ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL)
 
 
-def table(records):
-    """What the recorded runs say of each claim, as a Markdown table."""
+def table(records, quick):
+    """What the recorded runs, of full scale and quick ones, say of each claim, as a Markdown table."""
     halves = claims.title(claims.judge("paper", records))
     rows = [
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet).",
         "",
-        "| claim | the paper | recorded | verdict |",
-        "| --- | --- | --- | --- |",
+        "| claim | the paper | recorded | quick run | verdict |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for row in claims.table(records, []).to_dict("records"):
-        cells = (f"{row['id']} {row['claim']}", row["paper"], row["recorded"], row["verdict"])
+    for row in claims.table(records, quick).to_dict("records"):
+        cells = (f"{row['id']} {row['claim']}", row["paper"], row["recorded"], row["this run"], row["verdict"])
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def updated(text, records):
+def updated(text, records, quick):
     """The README's text with its table as it should be."""
-    return BLOCK.sub(lambda block: f"{block[1]}\n{table(records)}\n{block[2]}", text)
+    return BLOCK.sub(lambda block: f"{block[1]}\n{table(records, quick)}\n{block[2]}", text)
 
 
 def main():
-    text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS))
+    text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS), runs.read(runs.QUICK))
     train.write(README, lambda file: file.write(text.encode()))
     return 0
 

@@ -64,6 +64,11 @@ class Job:
         return digest.hexdigest()
 
     @property
+    def beside(self):
+        """The profile of the runs in `store`: those that a page shows where full-scale ones are not recorded."""
+        return "quick" if self.publish else self.profile
+
+    @property
     def parameters(self):
         return {"profile": self.profile, "seed": self.seed, "seeds": self.seeds}
 
@@ -74,7 +79,7 @@ class Job:
         official = {name: spec.identity for name, spec in data.SPECS.items()}
         for store, profile, identities in (
             (self.results, "paper", official),
-            (self.store, self.profile, self.identities),
+            (self.store, self.beside, self.identities),
         ):
             keys = {
                 e.key(s, identities[e.dataset]) for e, s in experiments.wanted(claims, profile, self.seed, self.seeds)
@@ -84,6 +89,15 @@ class Job:
                 if not claims or record["key"] in keys or record.get("name") in checks:
                     found[record["key"]] = record
         return [found[key] for key in sorted(found)]
+
+    def small(self, page):
+        """The claims that a page of the published site shows by quick runs; a page that names none may show all."""
+        if not self.publish:
+            return []
+        stores = [("paper", runs.read(self.results)), ("quick", runs.read(self.store))]
+        asked = [claim for claim in self.pages[page] or experiments.CLAIMS if claim in experiments.CLAIMS]
+        found = {claim: experiments.fullest(stores, claim) for claim in asked}
+        return [claim for claim, (profile, table) in found.items() if profile == "quick" and len(table)]
 
     def source(self, page):
         return (self.notebooks / f"{page}.ipynb").read_text(encoding="utf-8")
@@ -187,7 +201,9 @@ def execute(job, page, terminal):
     seconds = time.monotonic() - start
     notebook.metadata["report"] = {
         "key": job.key(page, source),
-        "profile": job.profile,
+        "profile": job.beside,
+        "publish": job.publish,
+        "small": job.small(page),
         "standin": job.standin,
         "seconds": seconds,
         "provenance": [
@@ -337,12 +353,14 @@ def front(job, records):
     from lib import claims
 
     recorded = runs.read(job.results)
-    table = claims.table(recorded, runs.read(job.store), job.profile, job.seed, job.seeds, job.standin)
+    table = claims.table(recorded, runs.read(job.store), job.beside, job.seed, job.seeds, job.standin)
     page = {claim: page for page, asked in reversed(job.pages.items()) for claim in asked}
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
-        "profile": job.profile,
+        "profile": job.beside,
+        "publish": job.publish,
+        "small": [],
         "standin": job.standin,
         "provenance": provenance(job, records),
     }
@@ -385,7 +403,7 @@ def prepare(args, changes):
         seeds=args.seeds,
         identities={s.name: s.identity for s in sets},
         standin=standin,
-        store=runs.store(args.profile),
+        store=runs.QUICK if args.publish else runs.store(args.profile),
         executed=runs.BUILD / ("published" if args.publish else "notebooks"),
         site=runs.ROOT / "report" if args.publish else runs.BUILD / "report",
         publish=args.publish,

@@ -10,6 +10,9 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed
+QUICK = (
+    RESULTS / "quick"
+)  # recorded too: the quick runs, which are shown as indicative where full-scale ones are missing
 # What is made here and never committed; the environment variable RECNET_BUILD names another folder (tests do).
 BUILD = Path(os.environ.get("RECNET_BUILD") or ROOT / "build").resolve()
 LOCAL = BUILD / "runs"  # runs made on this machine by the small profiles
@@ -22,6 +25,22 @@ class StoreError(RuntimeError):
 def store(profile):
     """The folder in which a profile's runs lie."""
     return RESULTS if profile == "paper" else LOCAL
+
+
+def read_only():
+    """Whether nothing may be trained, as when the site is published: the environment variable RECNET_READ_ONLY."""
+    return bool(os.environ.get("RECNET_READ_ONLY"))
+
+
+def beside(profile):
+    """(profile, folder) of the runs that a page shows where those of full scale are not all recorded: the profile's
+    own, or, where nothing may be trained, the recorded quick ones."""
+    return ("quick", QUICK) if profile == "paper" and read_only() else (profile, store(profile))
+
+
+def shown(profile):
+    """All records that a page of a profile may show, but for the full-scale ones beside a smaller profile's."""
+    return [r for folder in dict.fromkeys((store(profile), beside(profile)[1])) for r in read(folder)]
 
 
 def read(folder):
@@ -103,7 +122,7 @@ def main(argv=None):
     if args.runs and not Path(args.runs).is_dir():
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
     try:
-        table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, LOCAL)) for r in read(folder)])
+        table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, QUICK, LOCAL)) for r in read(folder)])
     except StoreError as error:
         print(error, file=sys.stderr)
         return 1

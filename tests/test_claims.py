@@ -383,7 +383,7 @@ def test_small_profiles_are_indicative(profile):
     for finding in claims.judge(profile, everything(profile)):
         _, rule, _ = claims.CLAIMS[finding.id]
         assert finding.verdict == settled.get(finding.id, "indicative" if rule else "not run"), finding
-        assert finding.source == (f"this run: {profile}" if rule else "none")
+        assert finding.source == (f"{profile} run" if rule else "none")
         assert finding.n == (0 if not rule or finding.id in ("C6", "C9", "C10", "C14") else 1)
 
 
@@ -404,7 +404,7 @@ def test_stand_in_data_get_no_verdict():
     for finding in claims.judge("quick", everything("quick", standin=True), standin=True):
         if claims.CLAIMS[finding.id][1] and finding.id != "C14":  # C14's made-up check is of the real data
             assert finding.verdict == "not run"
-            assert finding.source == "this run: quick, stand-in data"
+            assert finding.source == "quick run, stand-in data"
             assert finding.text.endswith("Stand-in data: no verdict.")
     assert judged("C11", made_up("C11", profile="quick", standin=True), "quick").verdict == "not run"  # not found
     assert judged("C14", [check("cifar10", profile="quick", standin=True)], "quick").verdict == "not run"
@@ -454,7 +454,7 @@ def test_title():
     yes = "reproduced"
     assert claims.title(claims.judge("paper", [])) == {"experiment": "[?]", "thesis": "[?]"}
     assert title([yes, yes, yes, yes]) == ("[Re]", "[Re]")
-    assert title([yes, yes, yes, yes], "this run: quick") == ("[?]", "[?]")
+    assert title([yes, yes, yes, yes], "quick run") == ("[?]", "[?]")
     for no in ("contradicted", "partly", "not reproduced"):  # one part that fails is enough
         assert title([yes, no, "not run", yes]) == ("[¬Re]", "[Re]")
         assert title([yes, yes, yes, no]) == ("[Re]", "[¬Re]")
@@ -496,9 +496,9 @@ def test_json_on_a_clean_stdout(store):
     assert found["C11"]["verdict"] == "reproduced"
     assert found["C11"]["value"] == pytest.approx(0.2, abs=0.02)
     assert found["C11"]["n"] == 5
-    assert found["C7"]["source"] == "this run: quick"
+    assert found["C7"]["source"] == "quick run"
     assert found["C7"]["verdict"] == "indicative"
-    assert (found["C1"]["verdict"], found["C1"]["source"]) == ("not run", "this run: smoke, stand-in data")
+    assert (found["C1"]["verdict"], found["C1"]["source"]) == ("not run", "smoke run, stand-in data")
     assert found["C9"]["interval"] == [None, None]
     assert (found["B3"]["value"], found["B3"]["n"], found["B3"]["source"]) == (None, 0, "none")
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,28 @@ def test_get_trains_only_the_rest_and_read_only_not_even_that(trained, monkeypat
     monkeypatch.delenv("RECNET_READ_ONLY")
     assert list(grid.get("C2", "smoke").arm) == ["ReLU", "softplus"]
     assert trained == [(softplus, 0), (relu, 0)]
+
+
+def test_a_published_page_shows_quick_runs_until_full_scale_is_recorded(tmp_path, monkeypatch):
+    stores = {"paper": tmp_path / "results", "quick": tmp_path / "quick"}
+    monkeypatch.setattr(runs, "RESULTS", stores["paper"])
+    monkeypatch.setattr(runs, "QUICK", stores["quick"])
+    monkeypatch.setenv("RECNET_READ_ONLY", "1")
+    monkeypatch.setattr(experiments, "seeds", lambda claim, profile, *rest: range(2 if profile == "paper" else 1))
+    arms = {"paper": TWO_EPOCHS, "quick": replace(TWO_EPOCHS, recipe=Recipe(epochs=1, learning_rate=0.1, batch=20))}
+    monkeypatch.setattr(experiments, "arms", lambda claim, profile: {"net": arms[profile]})
+
+    def epochs():
+        return [len(curve) for curve in grid.get("C1", "paper").curve]
+
+    train.train(TWO_EPOCHS, 0, stores["paper"])
+    assert epochs() == [2]  # better than nothing
+    train.train(arms["quick"], 0, stores["quick"])
+    assert epochs() == [1]
+    train.train(TWO_EPOCHS, 1, stores["paper"])
+    assert epochs() == [2, 2]
+    row = grid.get("C1", "paper").iloc[0]
+    assert grid.run(row).record["key"] == row.key
 
 
 def test_a_claim_that_needs_no_training_has_no_runs(trained):
@@ -240,9 +263,22 @@ def test_the_command_line_says_when_it_is_interrupted(monkeypatch, capsys):
     assert lines(capsys)[-1] == "interrupted; finished epochs are kept"
 
 
-def test_full_scale_takes_the_real_data_only(trained, capsys, monkeypatch):
+def test_quick_runs_are_recorded_beside_the_full_scale_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "QUICK", tmp_path / "quick")
+    monkeypatch.setattr(data, "load", lambda name: SimpleNamespace(standin=False, identity=name))
+    used = []
+    monkeypatch.setattr(checks, "check", lambda name, profile, store: used.append(store))
+    monkeypatch.setattr(grid, "complete", lambda wanted, store, until: used.append(store))
+    assert grid.main(["--profile", "quick", "--only", "C2"]) == 0
+    assert used == [runs.QUICK] * 2
+    assert grid.main(["--only", "C2"]) == 0
+    assert used[2:] == [runs.RESULTS] * 2
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_what_is_recorded_takes_the_real_data_only(profile, trained, capsys, monkeypatch):
     monkeypatch.setattr(checks, "check", lambda *args: pytest.fail("a check was made"))
-    assert grid.main([]) == 1
+    assert grid.main(["--profile", profile]) == 1
     (line,) = lines(capsys)
     assert line.startswith("results/ takes runs on the real data only: ")
     assert "DATA_DIR" in line

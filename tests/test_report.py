@@ -281,7 +281,8 @@ def pages(tmp_path):
     """pages(cell, ...) -> the soup of a page with these executed cells; pages.front() that of the front page."""
 
     def make(*cells, **how):
-        report = {"key": "k", "profile": "paper", "standin": False, "provenance": [("Machine", HOSTILE)]} | how
+        how = {"profile": "paper", "publish": False, "small": [], "standin": False} | how
+        report = {"key": "k", "provenance": [("Machine", HOSTILE)]} | how
         for page in ("01_first", "02_recnet"):
             write(tmp_path / "notebooks" / f"{page}.ipynb")
             write(tmp_path / "executed" / f"{page}.ipynb", *cells, report=report)
