@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
 
-from lib import claims, report, site
+from lib import claims, experiments, report, site, train
 
 PARAMETERS = 'profile = "quick"\nseed = 0\nseeds = 1'
 PAGES = {"01_first": (), "02_second": ("C7",)}
@@ -65,6 +66,11 @@ def record(folder, key="0" * 16, **fields):
     made = {"key": key, "kind": "train", "train_version": 0, "data": {"standin": False}, "machine": machine} | fields
     (folder / key).mkdir(parents=True)
     (folder / key / "record.json").write_text(json.dumps(made))
+
+
+def trained(experiment, seed):
+    """What a record holds by which `experiments.select` finds it."""
+    return {"experiment": asdict(experiment), "seed": seed, "train_version": train.TRAIN_VERSION}
 
 
 # --- the command ---
@@ -166,6 +172,21 @@ def test_publishing_trains_nothing(desk):
     desk.write("01_first", code("import os\nassert os.environ['RECNET_READ_ONLY'] == '1' and profile == 'paper'"))
     assert desk.main("--publish", "--nb", "01") == 0
     assert not desk.soup("01_first").select(".banner, .note")
+
+
+def test_publishing_knows_which_claims_have_small_runs_alone(desk):
+    quick, full = (experiments.wanted(["C2"], profile) for profile in ("quick", "paper"))
+    pages = {"01_first": ("C2", "C9"), "02_second": ()}
+    for e, seed in quick:
+        record(desk.path / "store", e.key(seed, "x"), **trained(e, seed))
+    job = desk.job("--publish", pages=pages)
+    assert job.small("01_first") == ["C2"]
+    assert "C2" in job.small("02_second")
+    assert {r["key"] for r in job.records()} == {e.key(seed, "x") for e, seed in quick}
+    for e, seed in full:
+        record(desk.path / "results", e.key(seed, "x"), **trained(e, seed))
+    assert job.small("01_first") == []
+    assert desk.job("--profile", "quick", pages=pages).small("01_first") == []
 
 
 @pytest.mark.parametrize("error", [report.data.DataError("x is cut off"), OSError(28, "No space left", "/x")])
@@ -365,6 +386,16 @@ def test_code_is_folded_under_its_sentence(pages):
     assert (folded.name, folded.summary.get_text()) == ("details", "Show code")
     assert folded.pre.get_text().strip() == "1 < 2  # do"
     assert not folded.has_attr("open")
+
+
+def test_a_published_page_says_which_claims_it_shows_by_small_runs(pages):
+    assert not pages(publish=True).select(".note")
+    (note,) = pages(key="k2", publish=True, profile="quick", small=["C3", "C4"]).select(".note")
+    assert "Of C3, C4 not all full-scale runs are recorded yet" in note.get_text()
+    heads = [th.get_text() for th in pages.front.select("table.claims thead th")]
+    assert heads == ["Claim", "Paper", "Recorded", "Quick run", "Verdict"]
+    pages(profile="quick")
+    assert "This run" in [th.get_text() for th in pages.front.select("table.claims thead th")]
 
 
 @pytest.mark.parametrize("standin", [True, False])
