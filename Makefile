@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 # The targets share .venv and build/, and each fills the cores by itself: `make -j` runs them one after the other.
 .NOTPARALLEL:
-.PHONY: help env data report test lab record publish bench audit lock clean
+.PHONY: help env data report test lab record publish evaluate bench audit lock clean
 
 help: ## list the targets; in brackets the variables that one takes, as in `make report PROFILE=smoke NB=01`
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ record: env ## train what results/ lacks at full scale; stop it at any time [PRO
 publish: env ## render report/ and the README's table from results/ alone, training nothing
 	@$(PY) -m lib.readme
 	@$(PY) -m lib.report --publish
+
+evaluate: env ## compute the test errors of the nets whose weights are kept in results/ again
+	@$(PY) -m lib.evaluate
 
 bench: env ## time training beside its peers, on an idle machine, into results/bench.json
 	$(call extra,bench)

@@ -360,6 +360,13 @@ def seeds(claim, profile, label="", seed=0, count=1):
     return range(5 if claim in FIVE_SEEDS else 3)
 
 
+def headlines(profile):
+    """The runs whose weights are kept with their records, [(experiment, seed), ...]: the nets that the pages look
+    into, of one seed each."""
+    looked_at = {"C1": ", draw 0", "C7": ", final", "C8": ", final", "C11": f"tied n = {Design(profile).deep}"}
+    return [(e, 0) for claim, words in looked_at.items() for label, e in arms(claim, profile).items() if words in label]
+
+
 def wanted(claims, profile, seed=0, count=1):
     """The distinct runs of several claims, in their order: [(experiment, seed), ...]."""
     found = {}

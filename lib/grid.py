@@ -193,7 +193,13 @@ def _record(profile, only, until):
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
             checks.check(name, profile, store)
-    complete(wanted, store, until)
+    try:
+        complete(wanted, store, until)
+    finally:
+        for experiment, seed in experiments.headlines(profile):
+            folder = store / experiment.key(seed, datasets.load(experiment.dataset).identity)
+            if (folder / "weights.npz").exists() and not (folder / train.KEPT).exists():
+                train.Run(folder).keep()
 
 
 if __name__ == "__main__":

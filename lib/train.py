@@ -26,6 +26,7 @@ from lib import data as datasets
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
 PRECISIONS = ("auto", "float32", "bfloat16")
+KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are not committed
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,42 @@ class Run:
             return record[name]
         raise AttributeError(f"a run has no {name!r}; it has {', '.join(record)}")
 
+    @property
+    def weights(self):
+        """The file of the trained weights: all of them as they were, else those that `keep` left; or None."""
+        return next(filter(Path.exists, (self.folder / name for name in ("weights.npz", KEPT))), None)
+
     @cached_property
     def model(self):
-        """The trained Keras model (in float32). Raises FileNotFoundError where only the record was kept."""
+        """The trained Keras model, in float32. Raises FileNotFoundError where only the record is there."""
+        return self.load("float32")
+
+    def load(self, precision):
+        """The trained model, computing in `precision`. Raises FileNotFoundError where only the record is there."""
+        if self.weights is None:
+            raise FileNotFoundError(f"the weights of run {self.key} were not kept; train it again")
         experiment = self.record["experiment"]
-        net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], "float32")
-        with np.load(self.folder / "weights.npz", allow_pickle=False) as file:
+        net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
+        with np.load(self.weights, allow_pickle=False) as file:
             _assign(net.variables, [file[name] for name in file.files])
         return net
+
+    @property
+    def sets(self):
+        """The images that the run was trained and evaluated on, as `images` gives them."""
+        recipe = Recipe(**self.experiment["recipe"])
+        return images(Experiment(**self.experiment | {"recipe": recipe}), datasets.load(self.data["name"]))
+
+    def keep(self):
+        """Writes the weights small enough to commit: kernels of convolutions as float16, all else as it is."""
+        from ml_dtypes import bfloat16
+
+        # a net that computes in bfloat16 rounds its kernels to that; done first, float16 loses nothing it could see
+        half = bfloat16 if self.machine["precision"] == "bfloat16" else np.float16
+        with np.load(self.folder / "weights.npz", allow_pickle=False) as file:
+            arrays = [file[name] for name in file.files]
+        arrays = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in arrays]
+        write(self.folder / KEPT, lambda file: np.savez_compressed(file, *arrays))
 
     def _repr_html_(self):
         from html import escape

@@ -25,7 +25,21 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-TARGETS = ["help", "env", "data", "report", "test", "lab", "record", "publish", "bench", "audit", "lock", "clean"]
+TARGETS = [
+    "help",
+    "env",
+    "data",
+    "report",
+    "test",
+    "lab",
+    "record",
+    "publish",
+    "evaluate",
+    "bench",
+    "audit",
+    "lock",
+    "clean",
+]
 
 
 # ---- The lists: environment.yml, requirements.lock, pyproject.toml

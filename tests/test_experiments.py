@@ -251,3 +251,13 @@ def test_without_runs_the_table_has_its_columns():
     assert not table.arm.str.contains("n =").any()
     assert len(table.groupby("arm", sort=False).test_error.mean().round(1)) == 0
     assert len(table[["seed", "parameters", "val_error", "flops", "curve", "probes", "machine", "key"]]) == 0
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_headlines_are_runs_of_their_claims(profile):
+    found = experiments.headlines(profile)
+    assert [e.architecture for e, _ in found] == ["mnist_cnn", "paper_resnet", "paper_recnet", "recnet", "resnet"]
+    wanted = experiments.wanted(["C1", "C7", "C8", "C11"], profile)
+    assert all(run in wanted for run in found)
+    assert all(e.test for e, _ in found)
+    assert found[3][0].options["n"] == found[4][0].options["n"] == experiments.SIZES[profile].depths[-1]

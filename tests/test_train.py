@@ -326,6 +326,22 @@ def test_a_run_is_done_when_its_record_exists(tmp_path, monkeypatch):
     assert {path.name for path in run.folder.iterdir()} == {"lock", "weights.npz", "record.json"}
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kept_weights_are_small_and_give_the_very_same_scores(precision, tmp_path):
+    run = train.train(computed_in(precision), 0, tmp_path)
+    x, full = data.load("cifar10").x_test, run.weights
+    before, size = probes.predict(run.load(precision), x), full.stat().st_size
+    run.keep()
+    full.unlink()
+    assert run.weights.name == train.KEPT
+    assert run.weights.stat().st_size < 0.8 * size  # the tiny net is half vectors
+    after = probes.predict(Run(run.folder).load(precision), x)
+    np.testing.assert_allclose(after, before, atol=0 if precision == "bfloat16" else 0.02)
+    run.weights.unlink()
+    with pytest.raises(FileNotFoundError, match=f"the weights of run {run.key} were not kept"):
+        Run(run.folder).load(precision)
+
+
 # --- one process a run, and none for a finished one ---
 
 

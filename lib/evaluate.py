@@ -1,0 +1,42 @@
+"""The kept nets, evaluated again: `python -m lib.evaluate` recomputes their test errors from the kept weights."""
+
+import sys
+
+from lib import data, experiments, grid, probes, runs, train
+
+TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weights
+
+
+def kept():
+    """The runs in results/ whose weights were kept, of full scale first."""
+    stores = ((store, profile) for store, profile in ((runs.RESULTS, "paper"), (runs.QUICK, "quick")))
+    folders = (
+        store / experiment.key(seed, data.load(experiment.dataset).identity)
+        for store, profile in stores
+        for experiment, seed in experiments.headlines(profile)
+    )
+    return [train.Run(folder) for folder in folders if (folder / train.KEPT).exists()]
+
+
+def test_error(run):
+    """A run's test error in %, computed anew in the precision that it was trained in."""
+    return probes.error(run.load(run.machine["precision"]), *run.sets["test"])
+
+
+def main():
+    if any(data.load(name).standin for name in data.SPECS):
+        print(f"the kept nets are evaluated on the real data: {data.HOW_TO_GET}", file=sys.stderr)
+        return 1
+    worst = 0.0
+    for run in kept():
+        error = test_error(run)
+        worst = max(worst, abs(error - run.test_error))
+        text = grid.describe(train.Experiment(**run.experiment), run.seed)
+        print(f"{run.key} {text}: recorded {run.test_error:.2f} %, from its kept weights {error:.2f} %", flush=True)
+    if worst > TOLERANCE:
+        print(f"off by {worst:.2f} pp: more than the {TOLERANCE} that rounding explains", file=sys.stderr)
+    return int(worst > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Kept weights give the recorded errors again, and where they do not it is said."""
+
+import numpy as np
+import pytest
+
+from lib import data, evaluate, experiments, runs, train
+from lib.train import Experiment, Recipe
+
+NET = Experiment("resnet", Recipe(epochs=2, learning_rate=0.1, batch=20), {"n": 1, "width": 4}, n_train=60, test=True)
+
+
+@pytest.fixture
+def kept(tiny, tmp_path, monkeypatch):
+    """A run in an otherwise empty results/, with its weights kept and its full ones gone, as in a fresh clone."""
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    monkeypatch.setattr(runs, "QUICK", tmp_path / "quick")
+    monkeypatch.setattr(experiments, "headlines", lambda profile: [(NET, 0)])
+    run = train.train(NET, 0, tmp_path)
+    run.keep()
+    (run.folder / "weights.npz").unlink()
+    return run
+
+
+def test_kept_weights_give_the_recorded_error(kept):
+    assert [run.key for run in evaluate.kept()] == [kept.key]
+    assert evaluate.test_error(evaluate.kept()[0]) == kept.test_error
+
+
+def test_the_command_says_when_the_weights_are_of_another_net(kept, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate.data, "SPECS", {})
+    assert evaluate.main() == 0
+    assert f"{kept.key} resnet n=1 width=4 on cifar10, seed 0: recorded" in capsys.readouterr().out
+    with np.load(kept.weights) as file:
+        arrays = [file[name] for name in file.files]
+    np.savez(kept.weights, *(np.zeros_like(a) for a in arrays[:-1]), np.eye(10)[3])  # it always says 3
+    assert evaluate.main() == 1
+    assert "off by" in capsys.readouterr().err
+
+
+def test_the_real_data_are_asked_for(kept, capsys):
+    assert evaluate.main() == 1
+    assert data.HOW_TO_GET in capsys.readouterr().err
+
+
+def test_the_recorded_nets_have_kept_weights_of_bounded_size():
+    files = list(runs.RESULTS.glob(f"**/{train.KEPT}"))
+    assert len(files) >= 2
+    assert sum(file.stat().st_size for file in files) <= 8e6
+    assert all((file.parent / "record.json").exists() for file in files)
