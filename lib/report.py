@@ -102,23 +102,23 @@ class Job:
     def source(self, page):
         return (self.notebooks / f"{page}.ipynb").read_text(encoding="utf-8")
 
+    def shows(self, page, source):
+        """A hash of what a page of this source tells of: itself, the records it reads, the benchmarks."""
+        bench = self.results / "bench.json"
+        figures = bench.read_text() if bench.exists() and not self.pages[page] else None
+        return _hash(source, self.records(page), figures)
+
     def key(self, page, source):
         """A hash of all that decides what a page of this source shows."""
-        bench = self.results / "bench.json"
-        parts = [
-            self.code,
-            source,
-            self.parameters,
-            self.identities,
-            self.publish,
-            self.records(page),
-            bench.read_text() if bench.exists() and not self.pages[page] else None,
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash(self.code, self.shows(page, source), self.parameters, self.identities, self.publish)
 
     def done(self, page):
         """Whether the page was executed and nothing that decides it has changed since."""
         return site.made(self.executed / f"{page}.ipynb").get("key") == self.key(page, self.source(page))
+
+
+def _hash(*parts):
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # --- executing ---
@@ -201,6 +201,7 @@ def execute(job, page, terminal):
     seconds = time.monotonic() - start
     notebook.metadata["report"] = {
         "key": job.key(page, source),
+        "shows": job.shows(page, source),
         "profile": job.beside,
         "publish": job.publish,
         "small": job.small(page),
@@ -362,6 +363,7 @@ def front(job, records):
         "publish": job.publish,
         "small": [],
         "standin": job.standin,
+        "shows": _hash(records),
         "provenance": provenance(job, records),
     }
 

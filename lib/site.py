@@ -1,8 +1,8 @@
 """The site: executed notebooks and a front page as flat HTML files, with no script and no request to another host.
 
-An executed notebook says in its metadata, under "report", how it was made: {"key", "profile", "publish", "small",
-"standin", "provenance"}, the last of these [(what, text), ...] for the foot of the page. Importing nbconvert takes
-seconds, so it happens only where there is something to render.
+An executed notebook says in its metadata, under "report", how it was made: {"key", "shows", "profile", "publish",
+"small", "standin", "provenance"}, the last of these [(what, text), ...] for the foot of the page. Importing nbconvert
+takes seconds, so it happens only where there is something to render.
 """
 
 import csv
@@ -112,13 +112,8 @@ def _render_text(site, name, linked, standin):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
         parts = {"title": soup.h1.get_text() if soup.h1 else label(name), "contents": _tidy(soup, site)}
         parts |= {"body": str(soup), "before": None, "after": None}
-        _write(
-            site,
-            name,
-            mark,
-            linked,
-            parts | {"standin": standin, "profile": None, "publish": False, "small": [], "provenance": []},
-        )
+        parts |= {"standin": standin, "profile": None, "publish": False, "small": [], "provenance": []}
+        _write(site, name, mark, linked, parts | {"shows": hashlib.sha256(source.encode()).hexdigest()[:16]})
 
 
 def _mark(page, *parts):

@@ -168,7 +168,12 @@ def test_all_notebooks_run_by_the_command_that_readers_use(report):
     code, out, err, build = report("-m", "lib.report", "--profile", "smoke")
     assert code == 0, err
     assert data.HOW_TO_GET in out.splitlines()[-1]
-    assert {path.stem for path in (build / "report").iterdir()} == {*experiments.PAGES, "glossary", "index"}
+    assert {path.stem for path in (build / "report").iterdir()} == {
+        *experiments.PAGES,
+        "glossary",
+        "references",
+        "index",
+    }
     for page in (build / "report").iterdir():
         soup = BeautifulSoup(page.read_text(), "html.parser")
         assert soup.select(".banner"), "stand-in data are never passed off as real"

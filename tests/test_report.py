@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
 
-from lib import claims, experiments, report, site, train
+from lib import claims, experiments, report, runs, site, train
 
 PARAMETERS = 'profile = "quick"\nseed = 0\nseeds = 1'
 PAGES = {"01_first": (), "02_second": ("C7",)}
@@ -189,6 +189,20 @@ def test_publishing_knows_which_claims_have_small_runs_alone(desk):
     assert desk.job("--profile", "quick", pages=pages).small("01_first") == []
 
 
+def test_the_published_site_shows_what_is_recorded():
+    """By content: the hash that a page carries is that of its notebook and of the records it reads, as they are now."""
+    identities = {name: spec.identity for name, spec in report.data.SPECS.items()}
+    folders = {"executed": runs.BUILD, "site": runs.ROOT / "report"}
+    job = report.Job("paper", 0, 1, identities, False, runs.QUICK, publish=True, **folders)
+    stale = [
+        page
+        for page in job.pages
+        if f'data-shows="{job.shows(page, job.source(page))}"' not in (job.site / f"{page}.html").read_text()
+    ]
+    index = f'data-shows="{report._hash(job.records())}"' in (job.site / "index.html").read_text()
+    assert not stale and index, "run `make publish`"
+
+
 @pytest.mark.parametrize("error", [report.data.DataError("x is cut off"), OSError(28, "No space left", "/x")])
 def test_what_goes_wrong_outside_of_a_notebook_is_one_line_too(desk, capsys, monkeypatch, error):
     def load(name, standin):
@@ -302,7 +316,7 @@ def pages(tmp_path):
     """pages(cell, ...) -> the soup of a page with these executed cells; pages.front() that of the front page."""
 
     def make(*cells, **how):
-        how = {"profile": "paper", "publish": False, "small": [], "standin": False} | how
+        how = {"shows": "c", "profile": "paper", "publish": False, "small": [], "standin": False} | how
         report = {"key": "k", "provenance": [("Machine", HOSTILE)]} | how
         for page in ("01_first", "02_recnet"):
             write(tmp_path / "notebooks" / f"{page}.ipynb")
