@@ -166,6 +166,13 @@ def _groups(frame, measure):
     return {arm: values.to_numpy(float) for arm, values in found}
 
 
+def _interval(rows, measure):
+    """(low, high) of the mean of an arm's runs: over seeds, and over images too where each run's mistakes are known."""
+    known = measure == "test_error" and "wrong" in rows and rows.wrong.notna().all()
+    masks = (stats.unpack(run.wrong, len(run.predictions)) for run in rows.itertuples()) if known else ()
+    return stats.mean(np.array([*masks]) if known else rows[measure])[1:3]
+
+
 def _log(axis):
     """A logarithmic axis whose ticks can be read also where it spans less than a decade."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -426,7 +433,9 @@ def errors(frame, measure="test_error", paper=None, sort=False):
     """
     groups = _groups(frame, measure)
     shade, order = colours(groups), sorted(groups, key=lambda arm: groups[arm].mean()) if sort else groups
-    return _rows({arm: _Row(groups[arm], pm(groups[arm]), shade[arm]) for arm in order}, _name(measure), paper)
+    interval = {arm: _interval(frame[frame.arm == arm].dropna(subset=[measure]), measure) for arm in order}
+    rows = {arm: _Row(groups[arm], pm(groups[arm]), shade[arm], interval[arm]) for arm in order}
+    return _rows(rows, _name(measure), paper)
 
 
 def bars(series, xlabel):
@@ -500,8 +509,8 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         mean = groups[measure].mean()
         ax.plot(mean.index, mean, "o-", color=colour, ms=4)
         ax.scatter(rows[against], rows[measure], 16, color=colour, alpha=0.5)
-        for x, values in groups[measure]:
-            ax.plot([x, x], stats.mean(values)[1:3], color=colour)
+        for x, runs in groups:
+            ax.plot([x, x], _interval(runs, measure), color=colour)
         depths = [f"{depth:.0f}" if depth > 0 else "" for depth in groups.depth.first()]
         labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
         points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]

@@ -302,14 +302,12 @@ def _outline(path):
 
 
 def _story(path):
-    """The first figure of the cell tagged "story" in an executed notebook, as HTML; "" where there is none."""
+    """The figures of the cells tagged "story" in an executed notebook, as HTML; "" where there are none."""
     import nbformat
 
     notebook = nbformat.read(path, 4)
     notebook.cells = [cell for cell in notebook.cells if "story" in cell.metadata.get("tags", ())]
     soup = _body(notebook)
-    figure = soup.figure
-    if figure is None:
-        return ""
-    _caption(soup, figure, 1)
-    return str(figure)
+    for number, figure in enumerate(soup.select("figure"), 1):
+        _caption(soup, figure, number)
+    return "".join(map(str, soup.select("figure")))

@@ -355,3 +355,13 @@ def test_side_by_side_draws_every_reading(wiring):
 def test_diagrams_are_the_same_every_time():
     model = models.build("recnet", (32, 32, 3), n=2, width=4)
     assert diagrams.net(model).data == diagrams.net(model).data
+
+
+def test_one_seed_has_an_interval_where_its_mistakes_are_known():
+    run = {"arm": "net", "seed": 0, "test_error": 25.0, "wrong": np.packbits([1, 0, 0, 0] * 100).tobytes().hex()}
+    run["predictions"] = "0" * 400
+    bar = plots.errors(pd.DataFrame([run])).figure.axes[0].lines[0].get_xdata()
+    assert bar[0] < 25 < bar[1]
+    assert bar[1] - bar[0] == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.25 * 0.75 / 400), rel=0.1)
+    unknown = plots.errors(pd.DataFrame([{"arm": "net", "seed": 0, "test_error": 25.0}])).figure.axes[0].lines[0]
+    assert np.isnan(unknown.get_xdata()).all()

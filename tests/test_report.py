@@ -200,7 +200,8 @@ def test_the_published_site_shows_what_is_recorded():
         if f'data-shows="{job.shows(page, job.source(page))}"' not in (job.site / f"{page}.html").read_text()
     ]
     index = f'data-shows="{report._hash(job.records())}"' in (job.site / "index.html").read_text()
-    assert not stale and index, "run `make publish`"
+    assert not stale, "run `make publish`"
+    assert index, "run `make publish`"
 
 
 @pytest.mark.parametrize("error", [report.data.DataError("x is cut off"), OSError(28, "No space left", "/x")])
