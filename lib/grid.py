@@ -116,6 +116,8 @@ def _progress(place, run, epochs, until):
             file=sys.stderr,
             flush=True,
         )
+        if PAUSE.exists():
+            print(f"waiting while {PAUSE} exists: something is being timed", file=sys.stderr, flush=True)
         while PAUSE.exists():
             time.sleep(1)
         if until is not None and time.monotonic() > until and done < epochs:

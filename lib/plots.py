@@ -529,6 +529,23 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
     return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.")
 
 
+def course(image, chances, classes, label, trained):
+    """An image beside the chances (classes, steps + 1), in %, that a net gives each class after step 0, 1, ...; `label`
+    is the true class, `trained` the number of steps the net was trained with."""
+    figure = Figure((WIDTH, 3.4))
+    photo, ax = figure.subplots(1, 2, width_ratios=(1, 3))
+    photo.imshow(np.squeeze(image), "gray", interpolation="nearest")
+    photo.axis("off")
+    names = [f"{name} (true)" if i == label else name for i, name in enumerate(classes)]
+    sns.heatmap(pd.DataFrame(chances, names), ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, annot=True, fmt=".0f")
+    ax.axvline(trained + 1, **DASHED)
+    ax.set(xlabel="step of the last stage; dashed: the end of what was trained", ylabel="")
+    ax.tick_params("y", rotation=0)
+    figure.tight_layout()
+    said = ", ".join(f"{t}: {classes[c.argmax()]} {c.max():.0f} %" for t, c in enumerate(chances.T))
+    return Picture(figure, f"Chances of each class by step. The image shows: {classes[label]}. The net says {said}.")
+
+
 def confusion(labels, predictions, classes):
     """Counts of (label, prediction), integers; predictions may be of the first images alone, or a string of digits."""
     if not len(predictions):

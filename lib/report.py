@@ -143,7 +143,11 @@ class Terminal:
         to the executed notebook."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            if re.match(r"\[\d+ of \d+\] ", line) or line.endswith("; waiting for it"):
+            if (
+                re.match(r"\[\d+ of \d+\] ", line)
+                or line.endswith("; waiting for it")
+                or line.startswith("waiting while ")
+            ):
                 self.break_line()
                 print(f"  {line}", file=sys.stderr, flush=True)
 

@@ -779,3 +779,27 @@ def test_main_refuses_arguments_and_the_module_is_light():
     code = "import sys, lib.data; print({'keras', 'tensorflow', 'pooch', 'PIL', 'matplotlib'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+# --- another data set, as the page "Change one thing" adds it ---
+
+
+def test_a_data_set_of_ones_own_can_be_loaded(monkeypatch, tmp_path):
+    page = (Path(data.__file__).parent.parent / "notebooks" / "change_one_thing.md").read_text()
+    (block,) = re.findall(r"```python\n# lib/data.py\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setattr(data, "SPECS", dict(data.SPECS))
+    monkeypatch.setattr(data, "_VALIDATION", dict(data._VALIDATION))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("RECNET_STANDIN", raising=False)
+    exec(block, vars(data))  # noqa: S102
+    rng, spec = np.random.default_rng(0), data.SPECS["fashion"]
+    sizes = {"train": spec.n_train, "test": spec.n_test}
+    arrays = {f"x_{part}": rng.integers(256, size=(n, 28, 28), dtype=np.uint8) for part, n in sizes.items()}
+    arrays |= {f"y_{part}": rng.integers(10, size=n, dtype=np.uint8) for part, n in sizes.items()}
+    np.savez(tmp_path / "fashion.npz", **arrays)
+    with pytest.raises(data.DataError, match=r"its arrays have sha256 [0-9a-f]{64}") as refused:
+        data.load("fashion")
+    data.SPECS["fashion"] = dataclasses.replace(spec, identity=re.search("[0-9a-f]{64}", str(refused.value)).group())
+    dataset = data.load("fashion")
+    assert dataset.x_train.shape == (60_000, 28, 28, 1)
+    assert [len(part) for part in dataset.split()] == [59_000, 1_000]

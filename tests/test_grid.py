@@ -177,7 +177,7 @@ def test_a_deadline_stops_between_epochs_and_the_next_start_goes_on(capsys):
     ]
 
 
-def test_a_pause_is_waited_out_between_epochs(monkeypatch):
+def test_a_pause_is_waited_out_between_epochs_and_said(monkeypatch, capsys):
     slept = []
 
     def sleep(seconds):
@@ -188,6 +188,7 @@ def test_a_pause_is_waited_out_between_epochs(monkeypatch):
     grid.PAUSE.touch()
     grid.complete(WANTED[:1], runs.LOCAL)
     assert len(slept) == 1
+    assert f"waiting while {grid.PAUSE} exists: something is being timed" in lines(capsys)
 
 
 def test_a_run_that_another_process_trains_is_waited_for(monkeypatch, capsys):

@@ -170,6 +170,7 @@ def test_all_notebooks_run_by_the_command_that_readers_use(report):
     assert data.HOW_TO_GET in out.splitlines()[-1]
     assert {path.stem for path in (build / "report").iterdir()} == {
         *experiments.PAGES,
+        "change_one_thing",
         "glossary",
         "references",
         "index",

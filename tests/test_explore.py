@@ -1,0 +1,106 @@
+"""Playing: the nets at hand, an image's way through one, a run to watch, and what the page of changes says."""
+
+import re
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib import claims, data, experiments, explore, grid, runs, train
+
+PAGE = (runs.ROOT / "notebooks" / "change_one_thing.md").read_text(encoding="utf-8")
+SMALL = replace(explore.PLAYGROUND, recipe=replace(train.MODERN, epochs=2, batch=20), n_train=60, test=True)
+
+
+@pytest.fixture(autouse=True)
+def _stores(tiny, monkeypatch, tmp_path):
+    for name in ("LOCAL", "QUICK", "RESULTS"):
+        monkeypatch.setattr(runs, name, tmp_path / name)
+    monkeypatch.setattr(grid, "PAUSE", tmp_path / ".pause")
+
+
+def small(architecture="recnet", **options):
+    return replace(SMALL, architecture=architecture, options={"n": 3, "width": 4} | options)
+
+
+def test_the_nets_at_hand_are_those_with_weights_the_best_first():
+    kept = train.train(small(), 0, runs.QUICK)
+    kept.keep()
+    (kept.folder / "weights.npz").unlink()
+    made = train.train(small("resnet"), 0, runs.LOCAL)
+    bare = train.train(small(), 1, runs.RESULTS)
+    (bare.folder / "weights.npz").unlink()
+    train.train(replace(small(), architecture="softmax", options={}), 0, runs.LOCAL)
+    found = explore.nets()
+    assert {run.key for run in found.values()} == {kept.key, made.key}
+    assert [run.test_error for run in found.values()] == sorted(run.test_error for run in found.values())
+    assert any(name.startswith("tied, n = 3, width = 4, seed 0: 60 images, 2 epochs, ") for name in found)
+
+
+def test_without_any_nets_some_are_trained(monkeypatch):
+    monkeypatch.setattr(grid, "get", lambda claim, profile: train.train(small(), 0, runs.LOCAL))
+    assert len(explore.nets("smoke")) == 1
+
+
+@pytest.mark.parametrize("steps", [None, 1, 5])
+def test_a_course_ends_in_what_the_net_says(steps):
+    run = train.train(small(), 0, runs.LOCAL)
+    picture = explore.course(run, 3, steps)
+    image = data.load("cifar10").x_test[3:4]
+    logits = np.asarray(run.model(image, steps=steps))
+    said = re.findall(r"(\d+): (\w+) \d+ %", picture.alt)
+    assert [int(t) for t, _ in said] == list(range((steps or explore.depth(run)) + 1))
+    assert said[-1][1] == data.load("cifar10").classes[logits.argmax()]
+
+
+def test_an_untied_net_takes_the_steps_it_has():
+    run = train.train(small("resnet"), 0, runs.LOCAL)
+    assert explore.course(run, 0, 9).alt == explore.course(run, 0).alt
+
+
+def test_a_watched_run_is_drawn_each_epoch_and_can_stand_beside_others(monkeypatch):
+    drawn = []
+
+    class Shown:
+        update = staticmethod(drawn.append)
+
+    monkeypatch.setattr(explore, "display", lambda *args, **options: Shown)
+    run = explore.watch(small())
+    assert len(drawn) == 3
+    assert f"{run.curve[-1]['val_error']:.3g}" in drawn[-1].alt
+    assert explore.watch(small()).key == run.key
+    assert len(drawn) == 4, "a finished run is shown at once"
+    assert list(explore.beside(run).arm) == ["this run"]
+
+
+# --- the page "Change one thing" ---
+
+
+def blocks(where):
+    found = re.findall(rf"```python\n# {where}.*?\n(.*?)```", PAGE, re.DOTALL)
+    assert all(block.count("\n") < 20 for block in found)
+    return found
+
+
+def test_its_variant_is_a_net_of_c5(monkeypatch):
+    monkeypatch.setattr(experiments, "VARIANTS", dict(experiments.VARIANTS))
+    variant, _ = blocks("lib/experiments.py")
+    exec(variant, vars(experiments))  # noqa: S102
+    arms = experiments.arms("C5", "smoke")
+    assert len(arms) == 6
+    assert arms["norm before, GELU after, n = 1"].options["activation"] == "gelu"
+
+
+def test_its_question_is_asked_and_answered(monkeypatch):
+    _, design = blocks("lib/experiments.py")
+    (rule,) = blocks("lib/claims.py")
+    exec(textwrap.dedent(design), scope := {})  # noqa: S102
+    monkeypatch.setattr(experiments.Design, "D1", scope["D1"], raising=False)
+    monkeypatch.setattr(experiments, "CLAIMS", (*experiments.CLAIMS, "D1"))
+    monkeypatch.setattr(claims, "CLAIMS", dict(claims.CLAIMS))
+    exec(rule, dict(vars(claims)))  # noqa: S102
+    table = grid.get("D1", "smoke")
+    assert list(table.arm) == ["ReLU", "GELU"]
+    (finding,) = claims.judge("smoke", runs.read(runs.LOCAL), standin=True, only=["D1"])
+    assert finding.text.startswith("GELU minus ReLU")
