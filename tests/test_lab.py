@@ -1,0 +1,106 @@
+"""10_explore in a real JupyterLab, driven in Chromium as a reader would: open, run all, move a slider, see it change.
+
+Needs the extra `browser` of pyproject.toml and a Chromium; without them these tests are skipped, and say so.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lib import runs
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
+
+PATIENCE = 180_000  # ms, for a kernel to start and for small nets to be trained on a busy machine
+SLIDER = ".widget-interact .noUi-handle"
+PICTURE = ".widget-interact .jp-RenderedSVG"
+CHANGED = "([where, before]) => (document.querySelector(where) ?? {innerHTML: before}).innerHTML != before"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The address of 10_explore, at its smallest, in a server that is started as `make lab` does, on copies."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(runs.ROOT / "notebooks", folder / "notebooks")
+    page = folder / "notebooks" / "10_explore.ipynb"
+    page.write_text(page.read_text().replace('profile = \\"quick\\"', 'profile = \\"smoke\\"'))
+    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", folder / "notebooks", "--no-browser", "--port=0"]
+    own = {"RECNET_BUILD": folder / "build", "RECNET_STANDIN": "1", "PYTHONPATH": runs.ROOT, "HOME": folder}
+    own |= {"JUPYTER_CONFIG_DIR": folder / "config", "JUPYTER_RUNTIME_DIR": folder / "runtime"}
+    with (folder / "log").open("wb") as log:
+        root = ["--allow-root"] if os.geteuid() == 0 else []
+        server = subprocess.Popen(
+            command + root, env=os.environ | {k: str(v) for k, v in own.items()}, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(600):
+            found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\S*\?token=(\w+)", (folder / "log").read_text())
+            if found or server.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert found, (folder / "log").read_text()[-2000:]
+        yield f"{found[1]}/lab/tree/10_explore.ipynb?token={found[2]}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def eventually(page, question, *arguments):
+    """Waits until a JavaScript function says yes."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(question, *arguments):
+        assert time.monotonic() < end, f"never came true: {question}"
+        time.sleep(0.5)
+
+
+def picture(page):
+    """What stands in the first picture that sliders belong to."""
+    return page.locator(PICTURE).first.evaluate("e => e.innerHTML")
+
+
+@pytest.fixture(scope="module")
+def lab(address):
+    """10_explore, open in JupyterLab, all its cells run."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 5000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.get_by_text("| Idle").wait_for()  # run before the kernel is there, JupyterLab asks for one
+        page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
+        page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
+        prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+        eventually(page, f"() => {prompts}.every(prompt => /[0-9]/.test(prompt.textContent))")
+        yield page
+        browser.close()
+
+
+def test_all_cells_run_without_an_error(lab):
+    assert lab.locator(".jp-CodeCell").count() >= 8
+    assert not lab.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+
+
+def test_a_moved_slider_changes_the_picture(lab):
+    before = picture(lab)
+    lab.locator(SLIDER).first.press("ArrowRight")
+    eventually(lab, CHANGED, [PICTURE, before])
+
+
+def test_more_steps_than_were_trained_can_be_asked_for(lab):
+    lab.locator(".widget-interact select").first.select_option(index=1)  # a tied net
+    before = picture(lab)
+    for _ in range(5):
+        lab.locator(SLIDER).nth(1).press("ArrowRight")
+    eventually(lab, CHANGED, [PICTURE, before])
+    end = time.monotonic() + PATIENCE / 1000
+    while len(picture(lab)) < 1.2 * len(before):
+        assert time.monotonic() < end, "more steps give a wider table"
+        time.sleep(0.5)
