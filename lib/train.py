@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -394,9 +395,19 @@ def save(folder, record, model=None):
     if model is not None:
         arrays = [np.asarray(v) for v in model.variables]
         write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
-    write(folder / "record.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    text = json.dumps(_finite(record), indent=1, allow_nan=False) + "\n"
+    write(folder / "record.json", lambda file: file.write(text.encode()))
     for leftover in folder.glob("checkpoint.npz*"):  # one that a killed process left half-written included
         leftover.unlink()
+
+
+def _finite(value):
+    """A value for JSON, which has no NaN and no infinity: None stands where a run that diverged measured one."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write(path, dump: Callable):

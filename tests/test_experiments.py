@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from lib import experiments
+from lib import claims, experiments, runs
 from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
 
 DESIGNS = [(claim, profile) for claim in experiments.CLAIMS for profile in experiments.PROFILES]
@@ -261,3 +261,10 @@ def test_headlines_are_runs_of_their_claims(profile):
     assert all(run in wanted for run in found)
     assert all(e.test for e, _ in found)
     assert found[3][0].options["n"] == found[4][0].options["n"] == experiments.SIZES[profile].depths[-1]
+
+
+def test_the_nearest_reading_is_that_of_the_recorded_runs():
+    table = experiments.select(runs.read(runs.RESULTS), "C8", "paper")
+    readings = table[table.arm.isin([f"{name} RecNet" for name in experiments.READINGS])].set_index("arm")
+    assert len(readings) == len(experiments.READINGS)
+    assert (readings.val_error - claims.RECNET).abs().idxmin() == f"{experiments.NEAREST} RecNet"

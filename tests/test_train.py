@@ -342,6 +342,14 @@ def test_kept_weights_are_small_and_give_the_very_same_scores(precision, tmp_pat
         Run(run.folder).load(precision)
 
 
+def test_a_run_that_diverges_leaves_a_record_that_any_parser_reads(tmp_path):
+    recipe = replace(FAST.recipe, learning_rate=1e38)
+    run = train.train(replace(FAST, architecture="mlp", recipe=recipe), 0, tmp_path)
+    record = json.loads((run.folder / "record.json").read_text(), parse_constant=pytest.fail)
+    assert record["curve"][-1]["loss"] is None
+    assert 0 <= record["train_error"] <= 100
+
+
 # --- one process a run, and none for a finished one ---
 
 
