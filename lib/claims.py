@@ -158,7 +158,8 @@ def c1(arms):
 
     few = mean(lambda run: np.random.default_rng(run.experiment["draw"]).permutation(error(run))[:TESTED])
     others = {a: arms.mean(a) for a in arms.named(but=draws)}
-    return "completed", few, each({f"On {TESTED:,} test images": few, "on all": mean(error)} | others, "%") + "."
+    over = f" Intervals of the first two: over {len(draws)} draws." * (len(draws) > 1)
+    return "completed", few, each({f"On {TESTED:,} test images": few, "on all": mean(error)} | others, "%") + "." + over
 
 
 @claim("C2", "ReLU and softplus", "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)")
@@ -263,7 +264,11 @@ def c9(check):
         "its steps share weights and see the input again": weights["rnn"] < 7 and again > 1e-6,
     }
     held = [text for text, holds in differences.items() if holds]
-    return "contradicted" if len(held) == 3 else "inconclusive", Estimate(len(held)), f"It holds: {'; '.join(held)}."
+    return (
+        "contradicted" if len(held) == 3 else "inconclusive",
+        Estimate(len(held)),
+        f"{len(held)} differences hold: {'; '.join(held)}.",
+    )
 
 
 @claim("C10", "A shallow RNN is a deep tied ResNet", "exact equivalence, given weight sharing (abstract, 1)", "")

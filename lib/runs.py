@@ -93,6 +93,8 @@ def ledger(records):
                 "key": r["key"],
                 "architecture": e["architecture"],
                 "options": ", ".join(f"{k}={v}" for k, v in e["options"].items()),
+                "recipe": "{optimizer} {learning_rate:g}".format(**e["recipe"])
+                + ", augmented" * e["recipe"]["augment"],
                 "data": e["dataset"] + (" (stand-in)" if r["data"]["standin"] else ""),
                 "n_train": r["n_train"],
                 "epochs": e["recipe"]["epochs"],

@@ -162,11 +162,12 @@ def test_an_empty_store(tmp_path, capsys):
     assert shown("--csv") == ""
 
 
-def test_both_stores_by_default(tmp_path, monkeypatch, capsys):
+def test_all_stores_by_default(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "RESULTS", write(tmp_path / "results", record()))
     monkeypatch.setattr(runs, "LOCAL", write(tmp_path / "local", record("b" * 16)))
+    monkeypatch.setattr(runs, "QUICK", write(tmp_path / "quick", record("c" * 16)))
     assert runs.main(["--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert len(json.loads(capsys.readouterr().out)) == 3
 
 
 @pytest.mark.parametrize("arguments", [["--runs", "no/such/folder"], ["--json", "--csv"], ["--jsno"]])
