@@ -38,9 +38,12 @@ def test_the_nets_at_hand_are_those_with_weights_the_best_first():
     assert any(name.startswith("tied, n = 3, width = 4, seed 0: 60 images, 2 epochs, ") for name in found)
 
 
-def test_without_any_nets_some_are_trained(monkeypatch):
+@pytest.mark.parametrize("others", [0, 1])
+def test_without_any_tied_nets_some_are_trained(others, monkeypatch):
+    for seed in range(others):
+        train.train(small("resnet"), seed, runs.LOCAL)
     monkeypatch.setattr(grid, "get", lambda claim, profile: train.train(small(), 0, runs.LOCAL))
-    assert len(explore.nets("smoke")) == 1
+    assert len(explore.nets("smoke")) == 1 + others
 
 
 @pytest.mark.parametrize("steps", [None, 1, 5])
