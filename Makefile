@@ -27,8 +27,10 @@ test: env ## run the whole test suite
 lab: env ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
-record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS]
-	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS)
+record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS WORKERS SCHEDULER]
+	$(if $(WORKERS)$(SCHEDULER),$(call extra,cluster))
+	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS) \
+		$(call flag,workers,WORKERS) $(call flag,scheduler,SCHEDULER)
 
 publish: env ## render report/ and the README's table from results/ alone, training nothing
 	@$(PY) -m lib.readme

@@ -15,6 +15,7 @@ claims       the claims, their rules, their verdicts
 plots        the figures
 diagrams     networks drawn from their own structure
 grid         getting many runs done
+cluster      the same on Dask workers
 explore      what 10_explore plays with
 evaluate     the kept nets' test errors, computed again
 site         executed notebooks rendered to HTML

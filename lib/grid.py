@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 from lib import data as datasets
@@ -16,6 +17,10 @@ PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between 
 
 class Stopped(RuntimeError):
     """The time given is up; what was under way has a checkpoint."""
+
+
+class PoolError(RuntimeError):
+    """The workers asked for can't be had, or can't go on; what was finished is in the store."""
 
 
 def get(claim, profile, seed=0, seeds=1):
@@ -80,14 +85,14 @@ def complete(wanted, store, until=None):
             raise Stopped(f"stopped in time, {len(todo)} runs are still missing")
         experiment, seed = todo[0]
         place = f"[{whole - len(todo) + 1} of {whole}]"
-        on_epoch = _progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
+        on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
             train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
         except train.Busy as other:
             todo.rotate(-1)  # the others first: so processes side by side share the work
             busy += 1
             if busy == len(todo):
-                print(f"{other}; waiting for it", file=sys.stderr)
+                say(f"{other}; waiting for it")
             if busy >= len(todo):
                 time.sleep(2)  # then it is done, or its process has died and the run is ours to go on with
         else:
@@ -101,7 +106,13 @@ def describe(experiment, seed):
     return f"{experiment.architecture} {options}".strip() + f" on {experiment.dataset}, seed {seed}"
 
 
-def _progress(place, run, epochs, until):
+def say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress(place, run, epochs, until=None, say=say):
+    """What is called after each epoch of a run, on_epoch(done, curve): says how far it is, waits while something is
+    being timed, and raises Stopped when the time is up."""
     start = time.monotonic()
     first = None
 
@@ -111,13 +122,9 @@ def _progress(place, run, epochs, until):
         left = (time.monotonic() - start) / (done - first) * (epochs - done)
         last = curve[-1]
         shown = f"error {last['train_error'] if last['val_error'] is None else last['val_error']:.1f} %"
-        print(
-            f"{place} {run}: epoch {done} of {epochs}, {shown}, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{place} {run}: epoch {done} of {epochs}, {shown}, {left:.0f} s left")
         if PAUSE.exists():
-            print(f"waiting while {PAUSE} exists: something is being timed", file=sys.stderr, flush=True)
+            say(f"waiting while {PAUSE} exists: something is being timed")
         while PAUSE.exists():
             time.sleep(1)
         if until is not None and time.monotonic() > until and done < epochs:
@@ -149,54 +156,79 @@ def main(argv=None):
         "--only", default=None, metavar="CLAIM", choices=experiments.NAMES, help=", ".join(experiments.NAMES)
     )
     parser.add_argument("--hours", type=float, default=None, help="stop after this many hours, between epochs")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_count, help="train on this many Dask workers of this machine")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://...")
     args = parser.parse_args(argv)
     until = None if args.hours is None else time.monotonic() + 3600 * args.hours
+    store = runs.QUICK if args.profile == "quick" else _store(args.profile)
     try:
-        _record(args.profile, args.only, until)
+        with _pool(args.workers, args.scheduler) as finish:
+            _record(args.profile, args.only, store, until, finish)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        say(stopped)
     except KeyboardInterrupt:
-        print("interrupted; finished epochs are kept", file=sys.stderr)
+        say("interrupted; finished epochs are kept")
         return 130
-    except (datasets.DataError, runs.StoreError) as error:
-        print(error, file=sys.stderr)
+    except (datasets.DataError, runs.StoreError, PoolError) as error:
+        say(error)
         return 1
     except OSError as error:
-        print(f"{error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        say(f"{error.filename or 'the disk'}: {error.strerror or error}")
         return 1
     return 0
 
 
+def _count(text):
+    """A positive whole number of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers: 1, 2, ...")
+    return int(text)
+
+
 @contextlib.contextmanager
-def _muted():
-    """Inside, nothing that is written to stderr is seen: TensorFlow's notes on starting, which no setting stops."""
+def _pool(workers, scheduler):
+    """What completes a grid of runs: `complete` in this process, or on a Dask cluster where one is asked for."""
+    if workers is None and scheduler is None:
+        yield complete
+        return
+    try:
+        from lib import cluster
+    except ImportError as error:
+        raise PoolError(f"workers need the extra `cluster`, which `make record WORKERS=2` installs ({error})") from None
+    with cluster.connect(workers, scheduler) as client:
+        yield partial(cluster.complete, client=client)
+
+
+def start_keras():
+    """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        yield
+        train.real_precision()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
 
 
-def _record(profile, only, until):
-    """Makes the checks and the runs that a store lacks, of one claim or of all: full-scale and quick ones to keep."""
+def _record(profile, only, store, until, finish):
+    """Makes the checks and the runs that a store lacks, of one claim or of all: full-scale and quick ones to keep.
+
+    finish: what completes the runs, see `_pool`."""
     from lib import checks
 
-    store = runs.QUICK if profile == "quick" else _store(profile)
     if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
-    print(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing", file=sys.stderr)
-    with _muted():
-        train.real_precision()  # starts Keras
+    say(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing")
+    start_keras()
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
             checks.check(name, profile, store)
     try:
-        complete(wanted, store, until)
+        finish(wanted, store, until)
     finally:
         for experiment, seed in experiments.headlines(profile):
             folder = store / experiment.key(seed, datasets.load(experiment.dataset).identity)

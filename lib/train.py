@@ -169,7 +169,7 @@ def real_precision(asked="auto"):
         raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
     if asked != "auto":
         return asked
-    return "bfloat16" if _gpu() or {"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()) else "float32"
+    return "bfloat16" if gpus() or {"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()) else "float32"
 
 
 def cpu_info(what):
@@ -182,7 +182,8 @@ def cpu_info(what):
     return ""
 
 
-def _gpu():
+def gpus():
+    """The names of the GPUs that Keras' backend can use."""
     import keras
 
     # all devices, then the GPUs among them: asked for GPUs alone where there is none, JAX raises
@@ -202,7 +203,7 @@ def train(experiment, seed, store, on_epoch=None, callbacks=()):
     folder = Path(store) / key
     if not (folder / "record.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with lock(folder):
             if not (folder / "record.json").exists():
                 _train(experiment, seed, data, folder, on_epoch, callbacks)
     return Run(folder)
@@ -425,7 +426,8 @@ def write(path, dump: Callable):
 
 
 @contextlib.contextmanager
-def _lock(folder):
+def lock(folder):
+    """Holds a run's folder for this process. Raises Busy where another one does."""
     import fcntl
 
     with (folder / "lock").open("w") as file:
@@ -447,7 +449,7 @@ def machine(precision):
     if precision is not None:
         import keras
 
-        device, backend = next(iter(_gpu()), device), keras.backend.backend()
+        device, backend = next(iter(gpus()), device), keras.backend.backend()
     return {
         "device": device,
         "cpu": cpu_info("model name") or platform.processor(),

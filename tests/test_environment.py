@@ -390,8 +390,8 @@ def test_no_extra_is_installed_unasked(ready):
     [
         ("report PROFIL=quick", "make report takes no PROFIL: choose from NB PROFILE SEED SEEDS PYTHON GPU DATA_DIR"),
         ("report HOURS=2", "make report takes no HOURS: choose from NB PROFILE SEED SEEDS PYTHON GPU DATA_DIR"),
-        ("record ONLY=C1 profile=x", "make record takes no profile: choose from HOURS ONLY PROFILE"),
-        ("PROFIL=quick", "make TARGET takes no PROFIL: choose from HOURS NB ONLY PROFILE SEED SEEDS"),
+        ("record ONLY=C1 profile=x", "make record takes no profile: choose from HOURS ONLY PROFILE SCHEDULER WORKERS"),
+        ("PROFIL=quick", "make TARGET takes no PROFIL: choose from HOURS NB ONLY PROFILE SCHEDULER SEED SEEDS WORKERS"),
         ("report GPU=yes", "GPU=yes: choose from 0 1"),
         ("report DATA_DIR=nowhere", "DATA_DIR=nowhere is not a folder"),
     ],

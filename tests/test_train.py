@@ -358,7 +358,7 @@ def test_a_second_process_is_told_that_the_run_is_busy(tmp_path):
     (tmp_path / key).mkdir()
     code = (
         "import sys; from pathlib import Path; from lib import train\n"
-        "with train._lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "with train.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     with python(code, tmp_path / key) as holder:
         assert holder.stdout.readline() == "held\n"
@@ -796,7 +796,7 @@ def test_the_key_is_the_same_in_any_process_and_after_json():
 )
 def test_bfloat16_only_where_the_machine_has_it(monkeypatch, flags, gpus, expected):
     monkeypatch.setattr(train, "cpu_info", lambda what: flags)
-    monkeypatch.setattr(train, "_gpu", lambda: gpus)
+    monkeypatch.setattr(train, "gpus", lambda: gpus)
     assert train.real_precision() == train.real_precision("auto") == expected
     for asked in ("float32", "bfloat16"):
         assert train.real_precision(asked) == asked

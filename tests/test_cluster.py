@@ -1,0 +1,218 @@
+"""The grid of runs on Dask workers: the same records as in one process, whatever is lost on the way."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed: `make record WORKERS=2` installs it")
+
+from lib import cluster, experiments, grid, runs, train
+from lib.train import Experiment, Recipe
+
+# Dask's own threads and sockets end when they end
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+NET = Experiment("softmax", Recipe(epochs=3, learning_rate=0.1, momentum=0.9, batch=20), n_train=60, test=True)
+SLOW = Experiment("softmax", Recipe(epochs=40, learning_rate=0.1, momentum=0.9, batch=50), n_train=2000)
+
+
+@pytest.fixture(autouse=True)
+def _standin(monkeypatch, tmp_path):
+    """Workers are processes of their own: they draw stand-in data as this one does."""
+    monkeypatch.setenv("RECNET_STANDIN", "1")
+    monkeypatch.setattr(runs, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(grid, "PAUSE", tmp_path / ".pause")
+
+
+def finished(store):
+    """{key: record}, but for what may differ between two identical runs."""
+    records = (json.loads(path.read_text()) for path in Path(store).glob("*/record.json"))
+    return {r["key"]: {name: value for name, value in r.items() if name != "machine"} for r in records}
+
+
+def when(condition, act, seconds=60):
+    """Calls act() once condition() holds, in a thread of its own, which is returned."""
+
+    def watch():
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def fake(experiment, seed, identity, place, session):
+    """A run that takes no time and makes a record of its seed."""
+    time.sleep(0.2)
+    return {"record.json": json.dumps({"seed": seed}).encode()}
+
+
+def test_workers_make_what_one_process_makes(tmp_path, capfd):
+    wanted = [(NET, seed) for seed in range(4)]
+    grid.complete(wanted, tmp_path / "alone")
+    capfd.readouterr()
+    with cluster.connect(workers=2) as client:
+        cluster.complete(wanted, tmp_path / "many", client=client)
+        threads = client.run(train.threads)
+    alone, many = finished(tmp_path / "alone"), finished(tmp_path / "many")
+    assert len(many) == 4
+    assert many.keys() == alone.keys()
+    for key, record in many.items():  # another number of threads sums in another order
+        assert record["curve"][-1]["loss"] == pytest.approx(alone[key]["curve"][-1]["loss"], rel=1e-4)
+        assert record["experiment"] == alone[key]["experiment"]
+    assert not list((tmp_path / "many").glob("*/checkpoint*"))
+    assert all((folder / "weights.npz").exists() for folder in (tmp_path / "many").iterdir())
+    assert sorted(threads.values()) == sorted(
+        len(range(index, train.threads(), 2)) or train.threads() for index in range(2)
+    )
+    lines = capfd.readouterr().err.splitlines()
+    for seed in range(4):
+        assert sum(f"seed {seed}: epoch 3 of 3, error" in line for line in lines) == 1
+    assert all(line.startswith("[") for line in lines), lines
+
+
+def test_a_run_whose_worker_is_killed_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
+    grid.complete([(SLOW, 0)], tmp_path / "alone")
+    store, begun = tmp_path / "store", []
+    monkeypatch.setattr(grid, "say", begun.append)
+    with cluster.connect(workers=1) as client:
+        (victim,) = client.run(os.getpid).values()
+        killer = when(lambda: len(begun) > 10, partial(os.kill, victim, signal.SIGKILL))
+        cluster.complete([(SLOW, 0)], store, client=client)
+        killer.join()
+        assert victim not in client.run(os.getpid).values()
+    assert finished(store) == finished(tmp_path / "alone")
+    epochs = [int(line.split("epoch ")[1].split()[0]) for line in begun]
+    assert epochs[:10] == list(range(1, 11))
+    assert epochs.count(1) == 1  # it did not begin anew
+    assert epochs[-1] == 40
+
+
+def test_a_stop_in_time_leaves_checkpoints_that_the_next_start_goes_on_from(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(grid, "say", said.append)
+    with cluster.connect(workers=1) as client:
+        began = time.monotonic()
+        with pytest.raises(grid.Stopped, match="1 runs are still missing"):
+            cluster.complete([(SLOW, 0)], tmp_path, until=began + 12, client=client)
+        assert (tmp_path / SLOW.key(0, _identity()) / "checkpoint.npz").exists()
+        done = len(said)
+        assert done > 0
+        cluster.complete([(SLOW, 0)], tmp_path, client=client)
+    assert f"epoch {done + 1} of 40" in said[done]
+    grid.complete([(SLOW, 0)], tmp_path / "alone")
+    assert finished(tmp_path) == finished(tmp_path / "alone")
+
+
+def test_a_lost_scheduler_is_one_clear_line_and_what_was_finished_is_kept(tmp_path):
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--host"]
+    file = tmp_path / "address.json"
+    scheduler = subprocess.Popen(
+        [*command, "127.0.0.1", "--scheduler-file", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    worker = None
+    try:
+        while not (file.exists() and file.read_text().strip()):
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--death-timeout", "5"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(runs.ROOT)},
+        )
+        store = tmp_path / "store"
+        quick, slow = NET.key(0, _identity()), SLOW.key(0, _identity())
+        killer = when(lambda: (store / slow / "checkpoint.npz").exists(), scheduler.kill, 120)
+        with cluster.connect(scheduler=address) as client, pytest.raises(grid.PoolError, match="was lost; what was"):
+            cluster.complete([(NET, 0), (SLOW, 0)], store, client=client)
+        killer.join()
+        assert list(finished(store)) == [quick]
+        with train.lock(store / slow):  # it is free for the next start
+            pass
+    finally:
+        for process in (scheduler, worker):
+            if process is not None:
+                process.kill()
+                process.wait()
+
+
+def test_no_run_is_lost_while_workers_are_killed_at_random(tmp_path):
+    wanted = [(NET, seed) for seed in range(100)]
+    kills, done, rng = [], threading.Event(), random.Random(0)  # noqa: S311
+
+    with cluster.connect(workers=2) as client:
+
+        def kill_now_and_then():
+            while not done.wait(3):
+                with contextlib.suppress(OSError, IndexError):  # just killed, it does not answer
+                    os.kill(rng.choice(list(client.run(os.getpid).values())), signal.SIGKILL)
+                    kills.append(1)
+
+        killer = threading.Thread(target=kill_now_and_then)
+        killer.start()
+        try:
+            cluster.complete(wanted, tmp_path, client=client, work=fake)
+        finally:
+            done.set()
+            killer.join()
+    assert grid.missing(wanted, tmp_path) == []
+    assert kills
+
+
+def test_a_worker_with_other_images_is_refused(tmp_path):
+    with cluster.connect(workers=1) as client:
+        work = partial(_elsewhere, cluster.train_there)
+        with pytest.raises(grid.datasets.DataError, match="the worker's images are others"):
+            cluster.complete([(NET, 0)], tmp_path, client=client, work=work)
+    assert finished(tmp_path) == {}
+
+
+def _elsewhere(work, experiment, seed, identity, *rest):
+    return work(experiment, seed, "other images", *rest)
+
+
+def _identity():
+    return grid.datasets.load("cifar10").identity
+
+
+def test_no_scheduler_at_an_address_is_one_line(capfd, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", "1s")
+    assert grid.main(["--profile", "smoke", "--only", "C2", "--scheduler", "tcp://127.0.0.1:9"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("no scheduler answers at tcp://127.0.0.1:9")
+    assert grid.main(["--profile", "smoke", "--only", "C2", "--scheduler", "nonsense://x"]) == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", ["--workers 0", "--workers two", "--workers 1 --scheduler x"])
+def test_bad_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        grid.main(arguments.split())
+    assert stopped.value.code == 2
+    assert "--workers" in capsys.readouterr().err
+
+
+def test_the_command_line_trains_on_workers(tmp_path):
+    command = [sys.executable, "-m", "lib.grid", "--profile", "smoke", "--only", "C2", "--workers", "2"]
+    done = subprocess.run(
+        command, env=os.environ | {"RECNET_BUILD": str(tmp_path)}, cwd=runs.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1 + len(experiments.arms("C2", "smoke"))
+    assert all(line.startswith("[") or line.endswith("are missing") for line in done.stderr.splitlines()), done.stderr
