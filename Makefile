@@ -5,10 +5,10 @@
 .DELETE_ON_ERROR:
 # The targets share .venv and build/, and each fills the cores by itself: `make -j` runs them one after the other.
 .NOTPARALLEL:
-.PHONY: help env data report test lab record publish evaluate bench audit lock clean
+.PHONY: help env data report test test-faults lab record publish evaluate bench audit lock clean
 
 help: ## list the targets; in brackets the variables that one takes, as in `make report PROFILE=smoke NB=01`
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 	@echo 'all take  PYTHON=python3.12 (makes .venv with it), GPU=1 (adds CUDA libraries), DATA_DIR=folder (data at hand)'
 
 env: ## set up the environment: .venv, or none if the active conda or virtual environment has every pin
@@ -23,6 +23,9 @@ report: env ## run the notebooks and render build/report/index.html [PROFILE SEE
 
 test: env ## run the whole test suite
 	@HYPOTHESIS_STORAGE_DIRECTORY=build/hypothesis $(PY) -m pytest
+
+test-faults: env ## run the long tests: kills at random moments, full disks, several reports at once
+	@$(PY) -m pytest -m faults
 
 lab: env ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks

@@ -29,7 +29,11 @@ def main():
         return 1
     worst = 0.0
     for run in kept():
-        error = test_error(run)
+        try:
+            error = test_error(run)
+        except train.StoreError as damage:
+            print(damage, file=sys.stderr)
+            return 1
         worst = max(worst, abs(error - run.test_error))
         text = grid.describe(train.Experiment(**run.experiment), run.seed)
         print(f"{run.key} {text}: recorded {run.test_error:.2f} %, from its kept weights {error:.2f} %", flush=True)

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -216,7 +217,9 @@ def execute(job, page, terminal):
             ("Executed", f"{datetime.now():%Y-%m-%d}, in {seconds:.0f} s, on {processor()}"),
         ],
     }
-    train.write(job.executed / f"{page}.ipynb", lambda file: file.write(nbformat.writes(notebook).encode()))
+    written = json.loads(nbformat.writes(notebook))
+    written["metadata"]["report"]["digest"] = site.digest(written)
+    train.write(job.executed / f"{page}.ipynb", lambda file: file.write(json.dumps(written, indent=1).encode()))
     return seconds
 
 
@@ -438,4 +441,5 @@ def main(argv=None, **changes):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     sys.exit(main())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.train import StoreError, read_record
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed
 QUICK = (
@@ -16,10 +18,6 @@ QUICK = (
 # What is made here and never committed; the environment variable RECNET_BUILD names another folder (tests do).
 BUILD = Path(os.environ.get("RECNET_BUILD") or ROOT / "build").resolve()
 LOCAL = BUILD / "runs"  # runs made on this machine by the small profiles
-
-
-class StoreError(RuntimeError):
-    """A record that can't be used; the message names the file and says what to do."""
 
 
 def store(profile):
@@ -45,20 +43,7 @@ def shown(profile):
 
 def read(folder):
     """All records in a store, as dicts, sorted by key. Raises StoreError on a damaged one."""
-    records = []
-    for path in sorted(Path(folder).glob("*/record.json")):
-        try:
-            record = json.loads(path.read_text())
-            whole = record["key"] == path.parent.name and record["kind"] in ("train", "check")
-        except (ValueError, KeyError, TypeError, OSError):
-            whole = False
-        if not whole:
-            name = f"{path.parent.parent.name}/{path.parent.name}"
-            raise StoreError(
-                f"the record {name}/record.json is damaged: delete the folder {name} and the run will be made again"
-            )
-        records.append(record)
-    return records
+    return [read_record(path.parent) for path in sorted(Path(folder).glob("*/record.json"))]
 
 
 def find_check(records, name, profile, standin=False):
@@ -72,12 +57,16 @@ def find_check(records, name, profile, standin=False):
 
 
 def bench(folder=RESULTS):
-    """The benchmarks of `make bench` as a table, a row a comparison; empty where there are none yet."""
+    """The benchmarks of `make bench` as a table, a row a comparison; empty where there are none yet. Raises StoreError
+    where the file is damaged."""
     path = Path(folder) / "bench.json"
     columns = ["name", "unit", "ours", "peer", "peer_value", "ratio", "machine"]
-    return pd.DataFrame(
-        json.loads(path.read_text()) if path.exists() else [], columns=None if path.exists() else columns
-    )
+    if not path.exists():
+        return pd.DataFrame([], columns=columns)
+    try:
+        return pd.DataFrame(json.loads(path.read_text()))
+    except ValueError:
+        raise StoreError(f"{path.parent.name}/{path.name} is damaged: `make bench` writes it anew") from None
 
 
 def ledger(records):

@@ -53,9 +53,17 @@ def label(page):
 def made(path):
     """How an executed notebook was made, {} where there is none or a damaged one."""
     try:
-        return json.loads(Path(path).read_bytes())["metadata"]["report"]
-    except (OSError, ValueError, KeyError, TypeError):
+        notebook = json.loads(Path(path).read_bytes())
+        report = notebook["metadata"]["report"]
+        return report if report["digest"] == digest(notebook) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def digest(notebook):
+    """SHA-256 of what an executed notebook (as parsed JSON) shows and says of itself, by which damage shows."""
+    report = {name: value for name, value in notebook["metadata"]["report"].items() if name != "digest"}
+    return hashlib.sha256(json.dumps([notebook["cells"], report], sort_keys=True).encode()).hexdigest()
 
 
 def build(site, front_key, front):

@@ -74,13 +74,39 @@ class Experiment:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class StoreError(RuntimeError):
+    """A record or its weights that can't be used; the message names the folder and says what to do."""
+
+    @classmethod
+    def damaged(cls, what, folder):
+        name = f"{folder.parent.name}/{folder.name}"
+        return cls(f"{what} of {name} is damaged: delete the folder {name} and the run will be made again")
+
+
+def sealed(record):
+    """A record with its `digest`: the SHA-256 of all else that it says, by which damage to any of its bytes shows."""
+    said = {name: value for name, value in record.items() if name != "digest"}
+    return said | {"digest": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}
+
+
+def read_record(folder):
+    """The record in a run's folder, as a dict. Raises StoreError where it is damaged or another run's."""
+    try:
+        record = json.loads((folder / "record.json").read_text())
+        if record == sealed(record) and record["key"] == folder.name:
+            return record
+    except (ValueError, KeyError, AttributeError, OSError):
+        pass
+    raise StoreError.damaged("the record", folder)
+
+
 class Run:
     """A finished run: its record, and the trained net where its weights are kept. Fields of the record are
-    attributes."""
+    attributes. Raises StoreError where the record is damaged."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.record = json.loads((self.folder / "record.json").read_text())
+        self.record = read_record(self.folder)
 
     def __getattr__(self, name):
         record = self.__dict__.get("record", {})  # while a run is copied it has none yet
@@ -99,13 +125,17 @@ class Run:
         return self.load("float32")
 
     def load(self, precision):
-        """The trained model, computing in `precision`. Raises FileNotFoundError where only the record is there."""
+        """The trained model, computing in `precision`. Raises FileNotFoundError where only the record is there,
+        StoreError where the weights are damaged."""
         if self.weights is None:
             raise FileNotFoundError(f"the weights of run {self.key} were not kept; train it again")
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
-        with np.load(self.weights, allow_pickle=False) as file:
-            _assign(net.variables, [file[name] for name in file.files])
+        try:
+            with np.load(self.weights, allow_pickle=False) as file:
+                _assign(net.variables, [file[name] for name in file.files])
+        except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
+            raise StoreError.damaged("the file of weights", self.folder) from None
         return net
 
     @property
@@ -396,7 +426,7 @@ def save(folder, record, model=None):
     if model is not None:
         arrays = [np.asarray(v) for v in model.variables]
         write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
-    text = json.dumps(_finite(record), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(sealed(_finite(record)), indent=1, allow_nan=False) + "\n"
     write(folder / "record.json", lambda file: file.write(text.encode()))
     for leftover in folder.glob("checkpoint.npz*"):  # one that a killed process left half-written included
         leftover.unlink()

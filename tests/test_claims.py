@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lib import claims, experiments, runs
+from lib import claims, experiments, runs, train
 from lib.train import TRAIN_VERSION
 
 # --- made-up records ---
@@ -470,7 +470,7 @@ def write(store, records):
     for r in records:
         folder = store / r["key"]
         folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(r))
+        (folder / "record.json").write_text(json.dumps(train.sealed(r)))
     return store
 
 

@@ -65,7 +65,7 @@ def record(folder, key="0" * 16, **fields):
     machine |= {"commit": "abc", "date": "2026-01-01"}
     made = {"key": key, "kind": "train", "train_version": 0, "data": {"standin": False}, "machine": machine} | fields
     (folder / key).mkdir(parents=True)
-    (folder / key / "record.json").write_text(json.dumps(made))
+    (folder / key / "record.json").write_text(json.dumps(train.sealed(made)))
 
 
 def trained(experiment, seed):
@@ -321,7 +321,11 @@ def pages(tmp_path):
         report = {"key": "k", "provenance": [("Machine", HOSTILE)]} | how
         for page in ("01_first", "02_recnet"):
             write(tmp_path / "notebooks" / f"{page}.ipynb")
-            write(tmp_path / "executed" / f"{page}.ipynb", *cells, report=report)
+            executed = tmp_path / "executed" / f"{page}.ipynb"
+            write(executed, *cells, report=report)
+            notebook = json.loads(executed.read_text())
+            report["digest"] = notebook["metadata"]["report"]["digest"] = site.digest(notebook)
+            executed.write_text(json.dumps(notebook))
         folders = site.Site(
             ("01_first", "02_recnet", "03_missing"), *(tmp_path / f for f in ("notebooks", "executed", "out"))
         )

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lib import runs
-from lib.train import Experiment, Recipe
+from lib.train import Experiment, Recipe, sealed
 
 
 def record(key="a" * 16, architecture="resnet", standin=False, **rest):
@@ -51,7 +51,7 @@ def store(tmp_path):
 def write(store, *records):
     for r in records:
         (store / r["key"]).mkdir(parents=True)
-        (store / r["key"] / "record.json").write_text(json.dumps(r))
+        (store / r["key"] / "record.json").write_text(json.dumps(sealed(r)))
     return store
 
 
@@ -79,8 +79,9 @@ def test_read_passes_over_unfinished_runs_and_missing_stores(store, tmp_path):
         "3",
         "{}",
         json.dumps({"key": "a" * 16}),
-        json.dumps(record("e" * 16)),
-        json.dumps(record(kind="?")),
+        json.dumps(record()),
+        json.dumps(sealed(record("e" * 16))),
+        json.dumps(sealed(record()) | {"test_error": 9.9}),
     ],
 )
 def test_damaged_records_are_named(store, text):
@@ -88,7 +89,7 @@ def test_damaged_records_are_named(store, text):
     with pytest.raises(runs.StoreError) as caught:
         runs.read(store)
     message = str(caught.value)
-    assert f"runs/{'a' * 16}/record.json is damaged" in message
+    assert f"the record of runs/{'a' * 16} is damaged" in message
     assert "delete the folder" in message
     assert str(store.parent) not in message
     assert "\n" not in message

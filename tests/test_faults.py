@@ -1,0 +1,246 @@
+"""Faults injected on purpose: damaged files, full disks, kills. Nothing finished is lost, no damage becomes a number.
+
+The long part, marked `faults`, is `make test-faults`.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib import runs, site, train
+from lib.train import Experiment, Recipe, Run, StoreError
+
+TINY = Experiment("tiny", Recipe(epochs=1, learning_rate=0.1, batch=20), {"width": 4}, n_train=60, test=True)
+WAYS = ("flip a bit", "change a digit", "cut", "empty", "remove", "folder")
+
+
+def damage(path, way, rng):
+    """Damages a file in one of WAYS, somewhere."""
+    content = bytearray(path.read_bytes())
+    place = rng.randrange(len(content))
+    if way == "flip a bit":
+        content[place] ^= 1 << rng.randrange(8)
+    elif way == "change a digit":
+        digits = [i for i, byte in enumerate(content) if byte in b"0123456789"]
+        place = rng.choice(digits)
+        content[place] = 48 + (content[place] - 48 + rng.randint(1, 9)) % 10
+    elif way == "cut":
+        del content[place:]
+    elif way == "empty":
+        content.clear()
+    path.unlink()
+    if way == "folder":
+        path.mkdir()
+    elif way != "remove":
+        path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """The folder of a finished run, with its kept weights too."""
+    run = train.train(TINY, 0, tmp_path_factory.mktemp("store"))
+    run.keep()
+    return run.folder
+
+
+def damages(count, *, seed=0):
+    """A list of (way, random source), each way as often as any other."""
+    return [(WAYS[i % len(WAYS)], random.Random(seed * 10_000 + i)) for i in range(count)]  # noqa: S311
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("record.json", 240), ("weights.npz", 60), (train.KEPT, 60)], ids=["record", "weights", "kept"]
+)
+def test_no_damage_of_a_finished_run_changes_what_it_says(finished, tmp_path, name, count):
+    whole = Run(finished)
+    parameters = [np.asarray(v) for v in whole.load("float32").variables]
+    noticed = 0
+    for i, (way, rng) in enumerate(damages(count)):
+        folder = shutil.copytree(finished, tmp_path / str(i) / finished.name)
+        if name == train.KEPT:
+            (folder / "weights.npz").unlink()
+        damage(folder / name, way, rng)
+        try:
+            run = Run(folder)
+            found = [np.asarray(v) for v in run.load("float32").variables]
+        except StoreError:
+            noticed += 1
+        except FileNotFoundError:
+            assert way in ("remove", "folder")
+            noticed += 1
+        else:
+            assert run.record == whole.record, way
+            # a bit of an archive's padding or of a date says nothing
+            assert way in ("flip a bit", "change a digit") or (way == "remove" and name != "record.json")
+            for a, b in zip(found, parameters, strict=True):
+                np.testing.assert_allclose(a, b, atol=0.02 if name == train.KEPT or way == "remove" else 0)
+        shutil.rmtree(tmp_path / str(i))
+    assert noticed > count / 2
+
+
+def test_no_damage_of_an_executed_notebook_is_shown(tmp_path):
+    cells = [{"cell_type": "code", "source": "error", "outputs": [{"text": "39.05 %"}], "metadata": {}}] * 20
+    whole = {"cells": cells, "metadata": {"report": {"key": "k", "seconds": 1.5}}, "nbformat": 4}
+    whole["metadata"]["report"]["digest"] = site.digest(whole)
+    path = tmp_path / "01_page.ipynb"
+    for way, rng in damages(600):
+        path.write_text(json.dumps(whole))
+        damage(path, way, rng)
+        if site.made(path):
+            assert json.loads(path.read_text())["cells"] == cells, way
+        if path.is_dir():
+            path.rmdir()
+    path.write_text(json.dumps(whole))
+    assert site.made(path)["key"] == "k"
+
+
+@pytest.mark.parametrize("content", ["", "[{", "\ud83d"], ids=["empty", "cut", "binary"])
+def test_damaged_benchmarks_are_one_clear_line(tmp_path, content):
+    (tmp_path / "bench.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(StoreError, match=r"bench\.json is damaged: `make bench` writes it anew"):
+        runs.bench(tmp_path)
+
+
+# --- the long part ---
+
+
+def start(module, *arguments, build, **options):
+    """A command of ours in a process group of its own, its runs and pages below `build`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"lib.{module}", "--profile", "smoke", *arguments],
+        cwd=runs.ROOT,
+        env=os.environ | {"RECNET_BUILD": str(build)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def kill(process):
+    """kill -9 of a command and of all that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def outcome(build):
+    """What a build ends with: each record but for its machine, each net's weights, the pages' names."""
+    found = {}
+    for path in sorted((build / "runs").glob("*/record.json")):
+        record = train.read_record(path.parent)
+        weights = ()
+        if record["kind"] == "train":
+            with np.load(path.parent / "weights.npz", allow_pickle=False) as file:
+                weights = tuple(file[name].tobytes() for name in file.files)
+        said = {name: value for name, value in record.items() if name not in ("machine", "digest")}
+        timed = record["kind"] == "check"  # whose results may be seconds
+        found[path.parent.name] = record["kind"] if timed else (json.dumps(said), weights)
+    return found, sorted(path.name for path in (build / "report").glob("*.html"))
+
+
+def finish(module, *arguments, build):
+    done = start(module, *arguments, build=build)
+    out, err = done.communicate(timeout=900)
+    assert done.returncode == 0, out + err
+    return out, err
+
+
+RECORD = ("grid", "--only", "C11")
+REPORT = ("report", "--nb", "06")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", [RECORD, REPORT], ids=["record", "report"])
+def test_killed_at_30_random_moments_it_ends_with_the_same_bits(tmp_path, command):
+    began = time.monotonic()
+    finish(*command, build=tmp_path / "whole")
+    span = time.monotonic() - began
+    rng, kept = random.Random(1), {}  # noqa: S311
+    for _ in range(30):
+        process = start(*command, build=tmp_path / "killed")
+        time.sleep(rng.uniform(0, span))
+        kill(process)
+        found = outcome(tmp_path / "killed")[0]
+        assert kept.items() <= found.items(), "a finished run was lost"
+        kept = found
+        if rng.random() < 0.3:  # begin again now and then, or the later kills would find all done
+            shutil.rmtree(tmp_path / "killed")
+            kept = {}
+    finish(*command, build=tmp_path / "killed")
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", [RECORD, REPORT], ids=["record", "report"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_so_and_goes_on(tmp_path, command, sent):
+    process = start(*command, build=tmp_path)
+    while not list(tmp_path.glob("runs/*/record.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    done = outcome(tmp_path)[0]
+    finish(*command, build=tmp_path)
+    assert done.items() <= outcome(tmp_path)[0].items()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("limit", [500, 3_000, 20_000, 100_000])
+@pytest.mark.parametrize("command", [RECORD, REPORT], ids=["record", "report"])
+def test_a_full_disk_is_one_clear_line(tmp_path, command, limit):
+    """The limit on a file's size stands for a disk that is full: the write that crosses it fails half-way."""
+    full = start(*command, build=tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, err = full.communicate(timeout=600)
+    if full.returncode:  # a large limit may be enough
+        assert full.returncode == 1
+        assert "Traceback" not in err
+        assert "too large" in err.splitlines()[-1], err
+    assert not list(tmp_path.rglob("*.part"))
+    finish(*command, build=tmp_path)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("processes", [2, 4])
+def test_reports_at_once_in_one_folder_end_as_one(tmp_path, processes):
+    finish(*REPORT, build=tmp_path / "one")
+    together = [start(*REPORT, build=tmp_path / "many") for _ in range(processes)]
+    for process in together:
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == 0, out + err
+    assert outcome(tmp_path / "many") == outcome(tmp_path / "one")
+    assert not list(Path(tmp_path / "many").rglob("*.part"))
+
+
+@pytest.mark.faults
+def test_a_kernel_killed_inside_a_cell_is_one_clear_line(tmp_path):
+    process = start(*REPORT, build=tmp_path)
+    kernels = []
+    while not kernels:
+        assert process.poll() is None
+        found = subprocess.run(["pgrep", "-g", str(process.pid), "-f", "ipykernel"], capture_output=True, text=True)
+        everyone = subprocess.run(["pgrep", "-f", "ipykernel_launcher"], capture_output=True, text=True)
+        kernels = [int(pid) for pid in (found.stdout or everyone.stdout).split()]
+        time.sleep(0.2)
+    time.sleep(3)
+    for pid in kernels:
+        os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "06_recnet failed" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    finish(*REPORT, build=tmp_path)
