@@ -132,8 +132,8 @@ class Run:
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
         try:
-            with np.load(self.weights, allow_pickle=False) as file:
-                _assign(net.variables, [file[name] for name in file.files])
+            with _archive(self.weights) as file:
+                _assign(net.variables, _arrays(file))
         except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
             raise StoreError.damaged("the file of weights", self.folder) from None
         return net
@@ -150,8 +150,8 @@ class Run:
 
         # a net that computes in bfloat16 rounds its kernels to that; done first, float16 loses nothing it could see
         half = bfloat16 if self.machine["precision"] == "bfloat16" else np.float16
-        with np.load(self.folder / "weights.npz", allow_pickle=False) as file:
-            arrays = [file[name] for name in file.files]
+        with _archive(self.folder / "weights.npz") as file:
+            arrays = _arrays(file)
         arrays = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in arrays]
         write(self.folder / KEPT, lambda file: np.savez_compressed(file, *arrays))
 
@@ -398,6 +398,24 @@ def _assign(variables, values):
         variable.assign(value)
 
 
+@contextlib.contextmanager
+def _archive(path):
+    """An open npz file; opened here, because np.load leaves a damaged one open."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        yield archive
+
+
+def _arrays(file, also=None):
+    """The arrays of an open npz file in the order in which they were saved, but for the one called `also`.
+
+    Raises ValueError where a name is not as np.savez gave it: contents have a checksum in the archive, but names,
+    which say which array is which, have none."""
+    names = [name for name in file.files if name != also]
+    if sorted(names) != sorted(f"arr_{i}" for i in range(len(names))):
+        raise ValueError("the names of the arrays are damaged")
+    return [file[f"arr_{i}"] for i in range(len(names))]
+
+
 def _checkpoint(folder, model, state):
     arrays = [np.asarray(v) for v in _state(model)]
     write(folder / "checkpoint.npz", lambda file: np.savez(file, *arrays, state=np.array(json.dumps(state))))
@@ -408,11 +426,11 @@ def _restore(folder, model, precision):
     or a damaged one (then it is deleted)."""
     path = folder / "checkpoint.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+        with _archive(path) as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
                 return None
-            _assign(_state(model), [saved[name] for name in saved.files if name != "state"])
+            _assign(_state(model), _arrays(saved, also="state"))
     except FileNotFoundError:
         return None
     except Exception:  # a damaged file can take a parser anywhere

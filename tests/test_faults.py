@@ -59,7 +59,7 @@ def damages(count, *, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("record.json", 240), ("weights.npz", 60), (train.KEPT, 60)], ids=["record", "weights", "kept"]
+    ("name", "count"), [("record.json", 240), ("weights.npz", 90), (train.KEPT, 90)], ids=["record", "weights", "kept"]
 )
 def test_no_damage_of_a_finished_run_changes_what_it_says(finished, tmp_path, name, count):
     whole = Run(finished)
