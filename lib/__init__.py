@@ -11,7 +11,8 @@ checks       what is measured without training
 runs         the store of records, as tables
 experiments  which runs each claim needs, by profile
 stats        intervals and tests
-claims       the claims, their rules, their verdicts
+rules        the claims, and the rule that judges each
+claims       the verdicts that follow from the runs at hand
 plots        the figures
 diagrams     networks drawn from their own structure
 grid         getting many runs done

@@ -1,7 +1,6 @@
-"""The claims, the rule that judges each, and the verdicts that follow from the runs at hand.
+"""The verdicts that follow from the runs at hand, by the rules of `lib.rules`.
 
-Rules and margins (of errors, in percentage points) were fixed before the first run; none is moved after seeing a
-number. Only full-scale runs on real data get a verdict; the smaller profiles compute the same numbers and are called
+Only full-scale runs on real data get a verdict; the smaller profiles compute the same numbers and are called
 "indicative". `python -m lib.claims` prints what was found.
 """
 
@@ -9,431 +8,14 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lib import experiments, runs, stats
-from lib.stats import Estimate, below_zero, both, each
-
-MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this; strongly so by less than this
-RETENTION, FEWER = 0.5, 3  # C11: share of the gain that is kept; times fewer parameters
-PUBLISHED, COMPETENCE = {3: 8.75, 7: 7.17}, 0.5  # C11: He et al. (2015), table 6, by n; ours may be worse by so much
-EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
-DEPTH_1, RECNET, NEAR = 54, 45, 5  # the paper's two results (section 5), and how near to them counts
-OVERFIT, HEAVY, EXACT = 10, 5, 1e-10  # C8: gap; C6: times RecNet's seconds an image; C10: relative, in float64
-LEARNT, PASSED, PASSED_BY = 20, 45, 2  # C16: the error to be reached; B5: another, and the epoch to reach it by
-TESTED = 1000  # C1: the paper's number of test images
-
-ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one claim; NaN stands where there is no number."""
-
-    id: str
-    claim: str  # its short title
-    paper: str  # what the paper says
-    unit: str  # of the value: a key of stats.UNITS, or "" for a plain number
-    verdict: str = "not run"
-    text: str = "Its runs are not designed yet."  # what was measured, with the numbers
-    value: float = math.nan
-    interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
-    n: int = 0  # seeds an arm
-    source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
-
-    @property
-    def shown(self):
-        """The number with its interval and seeds, as tables show it."""
-        seeds = f", {self.n} seed{'s' * (self.n > 1)}" if self.n else ""
-        return "-" if self.source == "none" else f"{Estimate(self.value, *self.interval):{self.unit}}{seeds}"
-
-    def json(self):
-        """A dict for JSON, in which None stands for what is no finite number."""
-        value, *interval = (float(x) if math.isfinite(x) else None for x in (self.value, *self.interval))
-        return asdict(self) | {"value": value, "interval": interval}
-
-
-CLAIMS = {}  # id: (Finding without numbers, rule or None, designs in `experiments` that the rule needs beside its own)
-
-
-def claim(name, title, paper, unit="pp", also=()):
-    """Enters the rule it decorates: (Arms of each design, record of each check) -> (verdict, Estimate, text)."""
-    return lambda rule: CLAIMS.setdefault(name, (Finding(name, title, paper, unit), rule, also))
-
-
-# -- What is measured of a run: a number, or the mask of the images it got wrong.
-
-
-def error(run):
-    """The test error where the test was read (as a mask), else the validation error in %."""
-    return stats.unpack(run.wrong, len(run.predictions)) if isinstance(run.wrong, str) else run.val_error
-
-
-def train(run):
-    """Clean training error in %: inference mode, no augmentation."""
-    return run.train_error
-
-
-def printed(run):
-    """The last epoch's training error in %, as Keras prints it: dropout on, running mean."""
-    return run.curve[-1]["train_error"]
-
-
-def gap(run):
-    """Test (or validation) error minus clean training error, in pp."""
-    return (run.val_error if pd.isna(run.test_error) else run.test_error) - run.train_error
-
-
-class Mixed(ValueError):
-    """A comparison of runs from different kinds of device, or of different precisions."""
-
-
-class Arms(dict):
-    """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms."""
-
-    def __init__(self, frame):
-        super().__init__((arm, list(part.itertuples(index=False))) for arm, part in frame.groupby("arm", sort=False))
-
-    def named(self, *words, but=()):
-        """The arms whose label contains all these words, and none of `but`."""
-        return [a for a in self if all(w in a for w in words) and not any(w in a for w in but)]
-
-    def measured(self, arms, measure=error):
-        """The arms as `stats` takes them. Raises Mixed."""
-        machines = (run.machine for a in arms for run in self[a])
-        kinds = sorted({f"{m['device'].partition(':')[0]} in {m['precision']}" for m in machines})
-        if len(kinds) > 1:
-            raise Mixed(f"Not judged: arms that are to be compared ran on {' and on '.join(kinds)}.")
-        return [np.array([measure(run) for run in self[a]]) for a in arms]
-
-    def average(self, arm, measure=error):
-        """The mean alone, where no interval is asked for."""
-        return stats.errors(*self.measured([arm], measure)).mean()
-
-    def contrast(self, weights, measure=error):
-        """The sum of weight x mean over {arm: weight}."""
-        return stats.contrast(self.measured(weights, measure), list(weights.values()))
-
-    def mean(self, arm, measure=error):
-        return self.contrast({arm: 1}, measure)
-
-    def difference(self, a, b, measure=error):
-        return self.contrast({a: 1, b: -1}, measure)
-
-    def equivalent(self, a, b):
-        return stats.equivalent(*self.measured((a, b)), EQUIVALENT)
-
-    def ratio(self, above, below):
-        """The ratio of two contrasts; `above` names every arm."""
-        return stats.ratio(self.measured(above), list(above.values()), [below.get(a, 0) for a in above])
-
-
-def verdict(fact):
-    """The word for True, False or None, as the questions of stats.Estimate are answered."""
-    return {True: "reproduced", False: "contradicted", None: "inconclusive"}[fact]
-
-
-def parts(*verdicts):
-    """The verdict on a claim of several parts."""
-    words = set(verdicts)
-    return words.pop() if len(words) == 1 else "partly" if words & {"reproduced", "partly"} else "not reproduced"
-
-
-# -- The claims: the paper's, then those beyond it.
-
-
-@claim("C1", "A CNN on MNIST", "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)", "%")
-def c1(arms):
-    """`completed`: the missing number; the interval is over subsets where there are several."""
-    draws = arms.named(", draw ")
-
-    def mean(measure):
-        masks = arms.measured(draws, measure)
-        return stats.mean([stats.errors(m).mean() for m in masks] if len(draws) > 1 else masks[0])
-
-    few = mean(lambda run: np.random.default_rng(run.experiment["draw"]).permutation(error(run))[:TESTED])
-    others = {a: arms.mean(a) for a in arms.named(but=draws)}
-    over = f" Intervals of the first two: over {len(draws)} draws." * (len(draws) > 1)
-    return "completed", few, each({f"On {TESTED:,} test images": few, "on all": mean(error)} | others, "%") + "." + over
-
-
-@claim("C2", "ReLU and softplus", "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)")
-def c2(arms, check):
-    """`erratum`: it is the other way round. With it: are the two nets equivalent?"""
-    largest, at, above = map(check["result"].get, ("gap", "at", "everywhere_above"))
-    change, same = arms.difference("softplus", "ReLU"), arms.equivalent("softplus", "ReLU")
-    text = f"ln(1 + e^x) approximates ReLU, off by at most {largest:.4f}, at {at:g}. Its net minus ReLU's {change:pp}; "
-    text += f"equivalent within {EQUIVALENT} pp: {ANSWER[same]}."
-    return "erratum" if above and math.isclose(largest, math.log(2), rel_tol=1e-6) else "inconclusive", change, text
-
-
-@claim("C3", "Depth hurts plain nets", "more layers bring vanishing gradients and harder training (1)")
-def c3(arms):
-    """(a) the deepest net's clean training error is higher, lower end > 0. (b), only where (a) holds: its ratio of the
-    first to the last layer's gradient norm is lower, at the start and after epoch 1; if not, `partly`."""
-
-    def log_ratio(when):
-        return lambda run: math.log10(run.probes[f"gradients_{when}"]["ratio"] or math.nan)
-
-    shallow, deep = arms.named(but=["no norm"])[-2:]
-    worse = arms.difference(deep, shallow, train)
-    ratios = {when: arms.difference(deep, shallow, log_ratio(when)) for when in ("start", "epoch1")}
-    bare = sorted(arms.named("no norm"), key=arms.average, reverse=True)
-    best = {a.split(", rate")[0]: arms.mean(a) for a in bare}  # the last of a depth is that with its best rate
-    text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first over last layer's gradient norm "
-    text += f"{each(ratios, '')}. Error, each depth at its best rate: {each(best, '%')}."
-    falls = both(*(ratio.below(0) for ratio in ratios.values()))
-    return "partly" if worse.above(0) and not falls else verdict(worse.above(0)), worse, text
-
-
-@claim("C4", "The shortcut cures it", "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)")
-def c4(arms):
-    """Degradation of plain minus that of residual nets, lower end > 0. Not testable unless plain nets degrade (C3a)."""
-    (a, b), (c, d) = arms.named("plain")[-2:], arms.named("residual")[-2:]
-    plain, residual = arms.difference(b, a, train), arms.difference(d, c, train)
-    cure = arms.contrast({b: 1, a: -1, d: -1, c: 1}, train)
-    text = f"Clean training error, {b} minus {a} {plain:pp}, {d} minus {c} {residual:pp}; the shortcut saves {cure:pp}."
-    return verdict(cure.above(0)) if plain.above(0) else "not testable", cure, text
-
-
-@claim("C5", "What may follow the addition", "batch norm there hurts; a ReLU makes no major difference (2, ref. 7)")
-def c5(arms):
-    """At the deepest: (a) norm after minus norm before, lower end > 0; (b) with and without ReLU equivalent."""
-    originals = arms.named("norm before, ReLU after")
-    changes = {a: arms.difference(a, o) for o in originals for a in arms.named(o.split(", ")[-1], but=[o])}
-    after, bare = (originals[-1].replace(*pair) for pair in (("norm before", "norm after"), ("ReLU after", "no ReLU")))
-    hurts, same = changes[after].above(0), arms.equivalent(bare, originals[-1])
-    text = f"(a): {ANSWER[hurts]}, (b): {ANSWER[same]}. Error minus the original block's: {each(changes)}."
-    return parts(verdict(hurts), verdict(same)), changes[after], text
-
-
-@claim("C6", "ResNet-18 is heavy and over-fits", "ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)", "x")
-def c6(arms, check):
-    """Heavy: at least HEAVY times the seconds an image of RecNet at the main claims' n = 7. Over-fit: larger gap than
-    ResNet-20 and error not lower, same recipe; larger gap but lower error is `partly`."""
-    seconds = check["machine"]["seconds_per_image"]
-    times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
-    words, text = [verdict(times.value >= HEAVY)], f"Seconds an image in training, over RecNet's: {times:x}"
-    for recipe in ("augmented", "not augmented") if arms else ():
-        wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
-        better = wider.above(0) and worse.below(0)
-        words.append("partly" if better else verdict(both(wider.above(0), worse.above(0))))
-        text += f"; minus ResNet-20, {recipe}: gap {wider:pp}, error {worse:pp}"
-    return parts(*words), times, text + "."
-
-
-def near(arms, arm, centre, *measures):
-    """Whether an arm's means are within NEAR of the paper's number, chance aside."""
-    return all(abs(arms.average(arm, measure) - centre) <= NEAR for measure in measures)
-
-
-@claim("C7", "The depth-1 ResNet fails", "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)", "%")
-def c7(arms):
-    """Reading P1: test and clean training error within DEPTH_1 ± NEAR."""
-    (final,), readings = arms.named("final"), arms.named(but=["final"])
-    test, clean = arms.mean(final), arms.mean(final, train)
-    text = f"P1: test {test:%}, clean training {clean:%}, printed in training {arms.average(final, printed):.1f} %. "
-    text += f"{sum(near(arms, a, DEPTH_1, error, train) for a in readings)} of {len(readings)} readings land."
-    return verdict(both(test.within(DEPTH_1, NEAR), clean.within(DEPTH_1, NEAR))), test, text
-
-
-@claim("C8", "The paper's RecNet", "flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)", "%")
-def c8(arms):
-    """Reading P1: test error within RECNET ± NEAR, and gap > OVERFIT."""
-    (final,), readings = arms.named("final"), arms.named("RecNet", but=["final"])
-    test, fit = arms.mean(final), arms.mean(final, gap)
-    landed = sum(near(arms, a, RECNET, error) and arms.average(a, gap) > OVERFIT for a in readings)
-    others = ", ".join(a for a in arms.named(but=["RecNet"]) if near(arms, a, RECNET, error)) or "none"
-    text = f"P1: test {test:%}, gap {fit:pp}, printed in training {arms.average(final, printed):.1f} %. {landed} of "
-    text += f"{len(readings)} readings land. As near with no RNN, by which a match proves nothing: {others}."
-    return verdict(both(test.within(RECNET, NEAR), fit.above(OVERFIT))), test, text
-
-
-@claim("C9", "Seven RNN steps are seven blocks", "that RNN is equivalent to seven residual blocks (5)", "of 3")
-def c9(check):
-    """`contradicted` if three differences hold."""
-    state, identity, again, weights = map(check["result"].get, ("bounded", "identity", "input_again", "tied_weights"))
-    differences = {
-        "the RNN's state is bounded, a residual one is not": max(state["rnn"]) <= 1 < state["residual"][-1],
-        "it has no identity path, a block has": max(identity["rnn"], identity["residual"]) < 1e-6,
-        "its steps share weights and see the input again": weights["rnn"] < 7 and again > 1e-6,
-    }
-    held = [text for text, holds in differences.items() if holds]
-    return (
-        "contradicted" if len(held) == 3 else "inconclusive",
-        Estimate(len(held)),
-        f"{len(held)} differences hold: {'; '.join(held)}.",
-    )
-
-
-@claim("C10", "A shallow RNN is a deep tied ResNet", "exact equivalence, given weight sharing (abstract, 1)", "")
-def c10(check):
-    """To EXACT, without norm or with a shared one; with a norm a step only for a cell that knows its step."""
-    rows = pd.DataFrame(check["result"]["rows"])
-    off, own = rows[["output", "gradient"]].max(axis=1), rows["norm"].eq("per_step")
-    blind = own & rows["cell_knows_step"].eq(False)
-    shared, knowing, unaware = off[~own].max(), off[own & ~blind].max(), off[blind].min()
-    text = f"Relative difference, up to {rows['steps'].max()} steps: {shared:.1g} without norm or with a shared one at "
-    text += f"inference (by definition); a norm a step: {knowing:.1g} if the cell knows its step, else {unaware:.1g}. "
-    text += "The whole net changes its shape twice: a chain of three RNNs, not one."
-    return verdict(shared <= EXACT and knowing <= EXACT), Estimate(shared), text
-
-
-@claim("C11", "RecNet does the deep net's work", "it is as good, with fewer weights (abstract, 1)", also=("rates",))
-def c11(arms, rates):
-    """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, lower end of R > RETENTION, at least
-    FEWER times fewer parameters. Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0,
-    and has at most its published error + COMPETENCE."""
-    *shallower, tied = arms.named("tied", but=["untied"])
-    untied, trials = f"un{tied}", {a: rates.average(a) for a in rates}
-    equal = min(arms.named("equal parameters"), key=lambda a: trials.get(a, 0))  # E: the best on validation
-    d, gain, level = arms.difference(tied, untied), arms.difference(equal, untied), arms.mean(untied)
-    kept = arms.ratio({equal: 1, tied: -1, untied: 0}, {equal: 1, untied: -1})
-    fewer = arms[untied][0].parameters / arms[tied][0].parameters
-    bar = PUBLISHED.get(int(tied.split()[-1]), math.nan) + COMPETENCE
-    judged = gain.above(0) and level.value <= bar
-    good = judged and both(d.below(MARGIN), kept.above(RETENTION), bool(fewer >= FEWER))
-    word = "contradicted" if d.above(MARGIN) else "reproduced" if good else "inconclusive"
-    text = each({f"D of {a}": arms.difference(a, f"un{a}") for a in (tied, *shallower)})
-    text += f"; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer parameters; R {kept}; untied "
-    text += f"{level:%}, its gate {Estimate(bar):%}; {equal} (E) minus untied {gain:pp}. Best on validation: "
-    best = {a.split(", ")[0]: a for a in sorted(rates.named(", rate"), key=trials.get, reverse=True)}
-    return word if judged else "not testable", d, text + ("; ".join(best.values()) or "untried") + "."
-
-
-@claim("C12", "Deeper would train better", "its low accuracy suggests more deep blocks (7)")
-def c12(arms):
-    """Both main effects and the interaction, as a family; the verdict is on depth."""
-    (a, b), (c, d) = arms.named("depth-1"), arms.named("n = ")  # the paper's recipe, the modern one
-    effects = {
-        "depth": arms.contrast({c: 0.5, d: 0.5, a: -0.5, b: -0.5}),
-        "recipe": arms.contrast({b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
-        "depth given the modern recipe minus given the paper's": arms.contrast({d: 1, b: -1, c: -1, a: 1}),
-    }
-    return verdict(below_zero(effects)["depth"]), effects["depth"], f"Change of the error by {each(effects)}."
-
-
-@claim("C13", "What might help", "RecNets might do better without dropout, with other unrolls or activations (7)")
-def c13(arms):
-    """A change helps if its interval lies below 0, after Holm; `partly` if some help. The number is that of the first
-    conjecture, no dropout, in the true RecNet."""
-    pairs = {a: (a, a.split(",")[0]) for a in arms.named(", ")}
-    pairs["true, no dropout"] = pairs.pop("true, dropout 0.5")[::-1]  # the true one has none, so it is the base
-    changes = {a: arms.difference(*pair) for a, pair in pairs.items()}
-    helpful = [a for a, helps in below_zero(changes).items() if helps]
-    word = "reproduced" if len(helpful) == len(changes) else "partly" if helpful else "not reproduced"
-    text = f"Change of the error: {each(changes)}. Helpful: {'; '.join(helpful) or 'none'}."
-    return word, changes["true, no dropout"], text
-
-
-@claim("C14", "Facts about CIFAR-10", "its counts; classes such as boats and train (4.1)", "images")
-def c14(check):
-    """Counts `reproduced`, names `erratum`: in one word, an erratum."""
-    found, counts = check["result"], {"training": 50_000, "test": 10_000, "shape": [32, 32, 3]}
-    right = found == found | counts | {"per_class_training": [5000] * 10, "per_class_test": [1000] * 10}
-    uneven, absent = sum(batch != [1000] * 10 for batch in found["per_class_batch"]), ", ".join(found["absent"])
-    text = f"Counts as stated: {ANSWER[right]}; uneven batches: {uneven} of 5; named, but no class: {absent or 'none'}."
-    word = "contradicted" if not right else "erratum" if absent else "reproduced"
-    return word, Estimate(found["training"] + found["test"]), text
-
-
-@claim("C15", "Why RecNet was better", "the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)")
-def c15(arms):
-    """(a) recurrence helps: seven steps beat no RNN and one step (a family). (b) depth 1 is why the ResNet fails: a
-    correct depth-1 net fails too, lower end > DEPTH_1 - NEAR. (c) shallowness is why RecNet over-fits: the gap of one
-    step is larger than that of seven."""
-    none, seven, one = "depth-1, P1, final", "RecNet, P1, final", "1 step, final"
-    rnn, recurrence, gaps = arms.difference(seven, none), arms.difference(seven, one), arms.difference(one, seven, gap)
-    correct, readings = arms.mean("a correct depth-1 net, final"), arms.named("RecNet", but=["final"])
-    facts = both(*below_zero({none: rnn, one: recurrence}).values()), correct.above(DEPTH_1 - NEAR), gaps.above(0)
-    a, b, c = (ANSWER[fact] for fact in facts)
-    lower = sum(arms.average(r) < arms.average(r.replace("RecNet", "depth-1")) for r in readings)
-    text = f"(a): {a}, seven steps minus no RNN {rnn:pp}, below 0 in {lower} of {len(readings)} readings, minus one "
-    text += f"{recurrence:pp}; (b): {b}; (c): {c}, gap of one step minus gap of seven {gaps:pp}. Errors: "
-    return parts(*map(verdict, facts)), rnn, text + each({r: arms.mean(r) for r in arms.named("final")}, "%") + "."
-
-
-@claim("C16", "Said in passing", "residual nets learn faster; pooling makes invariant; CNNs train easily (1)", "epochs")
-def c16(arms):
-    """`completed`: a sentence and a number each."""
-
-    def epochs(run):
-        return next((e["epoch"] for e in run.curve if e["val_error"] <= LEARNT), math.nan)
-
-    (*_, plain), (*_, residual) = arms.named("plain"), arms.named("residual")
-    saved = arms.difference(plain, residual, epochs)
-    shifts = {f"{d} px": arms.mean("MNIST CNN", lambda run, d=d: run.probes["shifts_end"][d]) for d in (0, 6)}
-    others = {a: arms.difference(a, "MNIST CNN") for a in arms.named("MNIST", but=["CNN"])}
-    drops = pd.DataFrame([run.probes["drops_end"] for run in arms[residual]]).mean()
-    rises = (drops - drops["none"]).drop("none")
-    text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}. MNIST, shifted: {each(shifts, '%')}; minus the "
-    text += f"CNN: {each(others)}. One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
-    return "completed", saved, text
-
-
-@claim("B1", "Does sharing the norm break sharing?", "nothing; expected: a shared norm is clearly worse")
-def b1(arms):
-    """Own minus shared norm below 0, after Holm over the norms. Jastrzebski et al. (2018) found it so."""
-
-    def under(statistics):
-        return lambda run: run.probes["statistics_end"][statistics]
-
-    own, shared = "own norm", "shared norm"
-    changes = {a: arms.difference(own, a) for a in arms if a != own}
-    ways = {kind: arms.difference(shared, own, under(kind)) for kind in ("running", "batch", "reestimated")}
-    text = f"Shared minus own norm, by the statistics used: {each(ways)}. Own norm minus the others: {each(changes)}."
-    return verdict(below_zero(changes)[shared]), arms.difference(shared, own), text
-
-
-@claim("B2", "What does each step do?", "nothing; expected: the error falls step by step, extrapolation is limited")
-def b2(arms):
-    """Each step lowers the error read out after it (a family); twice the trained steps gain less than EQUIVALENT."""
-
-    def course(run):  # after the transition, after each step, after twice the steps
-        return [*run.probes["readouts_end"]["trained"], [*run.probes["readouts_end"]["beyond"].values()][-1]]
-
-    shown = np.mean([course(run) for run in arms["tied"]], axis=0)
-    *steps, more = (arms.mean("tied", lambda run, t=t: np.diff(course(run))[t]) for t in range(len(shown) - 1))
-    total = arms.mean("tied", lambda run: course(run)[-2] - course(run)[0])
-    text = f"Error in % after the transition, each step, twice the steps: {', '.join(f'{e:.1f}' for e in shown)}; by "
-    text += f"the steps {total:pp}, by as many again {more:pp}."
-    return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), total, text
-
-
-claim("B3", "The aim, reached", "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)")(None)
-claim("B4", "Several states with feed-back", "nothing; after ref. 2")(None)
-
-
-@claim("B5", "How far from normal is 54 / 45?", "nothing; expected: 45 % is passed within two epochs", "%")
-def b5(arms):
-    """Every corrected net's error by epoch PASSED_BY, upper end < PASSED; the number is the deepest net's."""
-
-    def after(epoch):
-        return lambda run: run.curve[:epoch][-1]["val_error"]
-
-    early, (*_, deep) = {a: arms.mean(a, after(PASSED_BY)) for a in arms}, arms
-    course = ", ".join(f"{arms.average(deep, after(epoch)):.1f}" for epoch in (1, 2, 5, 10))
-    text = f"By epoch {PASSED_BY}: {each(early, '%')}. {deep} by epoch 1, 2, 5, 10, as far as trained: {course} %."
-    return verdict(both(*(e.below(PASSED) for e in early.values()))), early[deep], text
-
-
-@claim("B6", "What closes the gap?", "nothing; expected: most is recipe and wiring, not depth", "")
-def b6(arms):
-    """Share of wiring, optimiser and augmentation in the gain from the paper's RecNet to depth: lower end > 0.5."""
-    start, wiring, stem, optimiser, augmentation, depth, _ = arms
-    bars = {after: arms.difference(after, before) for before, after in pairwise(arms)}
-    sure = [a for a, fact in below_zero(bars).items() if fact is not None]
-    share = arms.ratio({start: 1, wiring: -1, stem: 1, optimiser: 0, augmentation: -1, depth: 0}, {start: 1, depth: -1})
-    text = f"From {arms.average(start):.1f} % on: {each(bars)}. Beyond chance: {'; '.join(sure) or 'none'}. "
-    return verdict(share.above(0.5)), share, text + f"Share of wiring and recipe in the gain up to depth: {share}."
-
-
-claim("B7", "Where should one share?", "nothing; ref. 2 is said to find sharing harmful late")(None)
+from lib import experiments, runs
+from lib.rules import CLAIMS, Arms, Mixed
+from lib.stats import Estimate
 
 
 def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
@@ -487,8 +69,8 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     """
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
-    cells = [(a.id, a.claim, a.paper, a.shown, b.shown, best.verdict) for a, b, best in rows]
-    return pd.DataFrame(cells, columns=["id", "claim", "paper", "recorded", "this run", "verdict"])
+    cells = [(a.id, a.claim, a.paper, a.quantity, a.shown, b.shown, best.verdict) for a, b, best in rows]
+    return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict"])
 
 
 def title(findings):
@@ -506,7 +88,7 @@ def title(findings):
 def show(name, profile, seed=0, seeds=1, short=False):
     """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict.
 
-    short: what was found alone. The kind of data is that of the runs at hand, real ones first.
+    short: the sentences for a student alone. The kind of data is that of the runs at hand, real ones first.
     """
     from IPython.display import Markdown, display
 
@@ -515,9 +97,10 @@ def show(name, profile, seed=0, seeds=1, short=False):
         records = runs.read(folder)
         judged += (judge(level, records, seed, seeds, fake, only=[name]) for fake in (False, True))
     (f,) = fullest(*judged)
-    text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.text}"
-    if not short:
-        text = f"> *The paper:* {f.paper}\n\n{text}" + (f" ({f.shown})" if f.source != "none" else "")
+    if short:
+        text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
+    else:
+        text = f"> *The paper:* {f.paper}\n\n**{f.id}, {f.claim}: {f.verdict}.** {f.plain}\n\n*In detail:* {f.text}"
     display(Markdown(text))
 
 
@@ -540,8 +123,8 @@ def main(argv=None):
     if args.json:
         print(json.dumps([f.json() for f in found], indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        rows = ((f.id, f.claim, f.shown, f.verdict) for f in found)
-        print(pd.DataFrame(rows, columns=["id", "claim", "found", "verdict"]).to_string(index=False))
+        rows = ((f.id, f.claim, f.quantity, f.shown, f.verdict) for f in found)
+        print(pd.DataFrame(rows, columns=["id", "claim", "number", "found", "verdict"]).to_string(index=False))
     return 0
 
 

@@ -16,11 +16,12 @@ def table(records, quick):
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet).",
         "",
-        "| claim | the paper | recorded | quick run | verdict |",
-        "| --- | --- | --- | --- | --- |",
+        "| claim | the paper | number | recorded | quick run | verdict |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in claims.table(records, quick).to_dict("records"):
-        cells = (f"{row['id']} {row['claim']}", row["paper"], row["recorded"], row["this run"], row["verdict"])
+        shown = ("paper", "number", "recorded", "this run", "verdict")
+        cells = (f"{row['id']} {row['claim']}", *(row[name] for name in shown))
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 

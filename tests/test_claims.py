@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lib import claims, experiments, runs, train
+from lib import claims, experiments, rules, runs, train
 from lib.train import TRAIN_VERSION
 
 # --- made-up records ---
@@ -238,10 +238,10 @@ def test_every_verdict_word_is_reached():
 
 
 def test_margins_are_those_fixed_beforehand():
-    assert (claims.MARGIN, claims.STRONG, claims.RETENTION, claims.FEWER) == (1.0, 0.5, 0.5, 3)
-    assert (claims.PUBLISHED[7], claims.COMPETENCE, claims.EQUIVALENT) == (7.17, 0.5, 0.5)
-    assert (claims.DEPTH_1, claims.RECNET, claims.NEAR, claims.OVERFIT, claims.HEAVY) == (54, 45, 5, 10, 5)
-    assert (claims.EXACT, claims.LEARNT, claims.PASSED, claims.PASSED_BY) == (1e-10, 20, 45, 2)
+    assert (rules.MARGIN, rules.STRONG, rules.RETENTION, rules.FEWER) == (1.0, 0.5, 0.5, 3)
+    assert (rules.PUBLISHED[7], rules.COMPETENCE, rules.EQUIVALENT) == (7.17, 0.5, 0.5)
+    assert (rules.DEPTH_1, rules.RECNET, rules.NEAR, rules.OVERFIT, rules.HEAVY) == (54, 45, 5, 10, 5)
+    assert (rules.EXACT, rules.LEARNT, rules.PASSED, rules.PASSED_BY) == (1e-10, 20, 45, 2)
 
 
 def test_all_designed_claims_are_judged_in_order():
@@ -432,13 +432,13 @@ def test_devices_and_precisions_are_not_mixed():
 def test_table_prefers_what_was_recorded():
     quick = with_checks("C9", made_up("C11", profile="quick"), "quick")
     table = claims.table(headline(7.2), quick).set_index("id")
-    assert list(table.columns) == ["claim", "paper", "recorded", "this run", "verdict"]
+    assert list(table.columns) == ["claim", "paper", "number", "recorded", "this run", "verdict"]
     assert table.loc["C11", "verdict"] == "reproduced"
     assert table.loc["C11", "recorded"].startswith("+0.20 pp [")
     assert table.loc["C11", "recorded"].endswith("], 5 seeds")
     assert table.loc["C11", "this run"].endswith("], 1 seed")
-    assert table.loc["C9"].tolist()[2:] == ["-", "3 of 3", "contradicted"]
-    assert table.loc["C12"].tolist()[2:] == ["-", "-", "not run"]
+    assert table.loc["C9"].tolist()[3:] == ["-", "3 of 3", "contradicted"]
+    assert table.loc["C12"].tolist()[3:] == ["-", "-", "not run"]
     assert claims.table([], quick).set_index("id").loc["C11", "verdict"] == "indicative"
 
 
@@ -448,7 +448,7 @@ def test_title():
         verdicts = dict.fromkeys(claims.CLAIMS, "reproduced") | dict(
             zip(("C7", "C8", "C15", "C11"), words, strict=True)
         )
-        found = [claims.Finding(name, "", "", "pp", word, source=source) for name, word in verdicts.items()]
+        found = [rules.Finding(name, "", "", "", "", "pp", word, source=source) for name, word in verdicts.items()]
         return tuple(claims.title(found).values())
 
     yes = "reproduced"

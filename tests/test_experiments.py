@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from lib import claims, experiments, runs
+from lib import experiments, rules, runs
 from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
 
 DESIGNS = [(claim, profile) for claim in experiments.CLAIMS for profile in experiments.PROFILES]
@@ -267,4 +267,4 @@ def test_the_nearest_reading_is_that_of_the_recorded_runs():
     table = experiments.select(runs.read(runs.RESULTS), "C8", "paper")
     readings = table[table.arm.isin([f"{name} RecNet" for name in experiments.READINGS])].set_index("arm")
     assert len(readings) == len(experiments.READINGS)
-    assert (readings.val_error - claims.RECNET).abs().idxmin() == f"{experiments.NEAREST} RecNet"
+    assert (readings.val_error - rules.RECNET).abs().idxmin() == f"{experiments.NEAREST} RecNet"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib import claims, data, experiments, explore, grid, runs, train
+from lib import claims, data, experiments, explore, grid, rules, runs, train
 
 PAGE = (runs.ROOT / "notebooks" / "change_one_thing.md").read_text(encoding="utf-8")
 SMALL = replace(explore.PLAYGROUND, recipe=replace(train.MODERN, epochs=2, batch=20), n_train=60, test=True)
@@ -97,12 +97,14 @@ def test_its_variant_is_a_net_of_c5(monkeypatch):
 
 def test_its_question_is_asked_and_answered(monkeypatch):
     _, design = blocks("lib/experiments.py")
-    (rule,) = blocks("lib/claims.py")
+    (rule,) = blocks("lib/rules.py")
     exec(textwrap.dedent(design), scope := {})  # noqa: S102
     monkeypatch.setattr(experiments.Design, "D1", scope["D1"], raising=False)
     monkeypatch.setattr(experiments, "CLAIMS", (*experiments.CLAIMS, "D1"))
-    monkeypatch.setattr(claims, "CLAIMS", dict(claims.CLAIMS))
-    exec(rule, dict(vars(claims)))  # noqa: S102
+    entered = dict(rules.CLAIMS)
+    for module in (rules, claims):
+        monkeypatch.setattr(module, "CLAIMS", entered)
+    exec(rule, dict(vars(rules)))  # noqa: S102
     table = grid.get("D1", "smoke")
     assert list(table.arm) == ["ReLU", "GELU"]
     (finding,) = claims.judge("smoke", runs.read(runs.LOCAL), standin=True, only=["D1"])
