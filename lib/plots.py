@@ -58,6 +58,10 @@ class Picture:
     def __init__(self, figure, alt, photo=False):
         self.figure, self.alt, self.photo = figure, alt[:1].upper() + alt[1:], photo
 
+    def titled(self, caption):
+        """The same picture under a caption, a sentence without its full stop: the alternative text begins with it."""
+        return Picture(self.figure, f"{caption}. {self.alt}", self.photo)
+
     def __repr__(self):
         return f"Picture: {self.alt}"
 
