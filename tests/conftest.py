@@ -31,6 +31,11 @@ def real_data():
 # --- tiny nets and tiny data, for what trains ---
 
 
+def essence(record):
+    """A record without what may differ between two identical runs: the seconds, and the digest over them."""
+    return {name: value for name, value in record.items() if name not in ("machine", "digest")}
+
+
 class TinyDataset(data.Dataset):
     def split(self):
         return np.arange(40, 240), np.arange(40)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import essence
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed: `make record WORKERS=2` installs it")
 
@@ -37,7 +38,7 @@ def _standin(monkeypatch, tmp_path):
 def finished(store):
     """{key: record}, but for what may differ between two identical runs."""
     records = (json.loads(path.read_text()) for path in Path(store).glob("*/record.json"))
-    return {r["key"]: {name: value for name, value in r.items() if name != "machine"} for r in records}
+    return {r["key"]: essence(r) for r in records}
 
 
 def when(condition, act, seconds=60):

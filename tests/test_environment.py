@@ -31,6 +31,7 @@ TARGETS = [
     "data",
     "report",
     "test",
+    "test-faults",
     "lab",
     "record",
     "publish",

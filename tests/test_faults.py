@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import essence
 
 from lib import runs, site, train
 from lib.train import Experiment, Recipe, Run, StoreError
@@ -143,9 +144,8 @@ def outcome(build):
         if record["kind"] == "train":
             with np.load(path.parent / "weights.npz", allow_pickle=False) as file:
                 weights = tuple(file[name].tobytes() for name in file.files)
-        said = {name: value for name, value in record.items() if name not in ("machine", "digest")}
         timed = record["kind"] == "check"  # whose results may be seconds
-        found[path.parent.name] = record["kind"] if timed else (json.dumps(said), weights)
+        found[path.parent.name] = record["kind"] if timed else (json.dumps(essence(record)), weights)
     return found, sorted(path.name for path in (build / "report").glob("*.html"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import randomise
+from conftest import essence, randomise
 
 from lib import backend, data, models, probes, train
 from lib.train import Busy, Experiment, Recipe, Run
@@ -50,11 +50,6 @@ PRECISIONS = [
 ]
 
 
-def essence(run):
-    """A record without what may differ between two identical runs."""
-    return {name: value for name, value in run.record.items() if name != "machine"}
-
-
 def weights(run):
     with np.load(run.folder / "weights.npz") as file:
         return [file[name] for name in file.files]
@@ -67,7 +62,7 @@ def assert_same_weights(a, b):
 
 
 def assert_identical(a, b):
-    assert essence(a) == essence(b)
+    assert essence(a.record) == essence(b.record)
     assert_same_weights(a, b)
 
 
@@ -439,7 +434,7 @@ def test_which_images_an_experiment_takes(tiny):
 
 def test_probes_do_not_change_the_run(uninterrupted, tmp_path):
     run = train.train(replace(EXPERIMENT, probes=tuple(probes.PROBES)), 0, tmp_path)
-    a, b = essence(run), essence(uninterrupted())
+    a, b = essence(run.record), essence(uninterrupted().record)
     for name in ("experiment", "key", "probes"):
         del a[name], b[name]
     assert a == b
@@ -524,8 +519,10 @@ def test_the_model_of_a_run_reproduces_its_predictions(uninterrupted, tiny):
 
 
 def test_a_run_without_weights_still_has_its_record(uninterrupted, tmp_path):
-    (tmp_path / "record.json").write_text((uninterrupted().folder / "record.json").read_text())
-    run = Run(tmp_path)
+    folder = tmp_path / uninterrupted().key
+    folder.mkdir()
+    (folder / "record.json").write_text((uninterrupted().folder / "record.json").read_text())
+    run = Run(folder)
     assert run.test_error == uninterrupted().test_error
     with pytest.raises(FileNotFoundError):
         run.model  # noqa: B018
@@ -849,7 +846,7 @@ except InterruptedError:
     pass
 stopped = train.train(experiment, 0, sys.argv[1])
 whole = train.train(experiment, 0, sys.argv[2])
-for name in set(whole.record) - {"machine"}:
+for name in set(whole.record) - {"machine", "digest"}:
     assert stopped.record[name] == whole.record[name], name
 assert whole.machine["backend"] == "jax"
 assert whole.curve[-1]["loss"] < whole.curve[0]["loss"]
