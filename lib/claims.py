@@ -29,13 +29,13 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
 
 
 def _judge(blank, rule, also, profile, records, seed, seeds, standin):
-    if rule is None:
-        return blank
     designs = [d for d in (blank.id, *also) if d in experiments.CLAIMS]
     arms = [Arms(experiments.select(records, d, profile, seed, seeds, standin)) for d in designs]
     checks = [_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)
     made = len({run.key for design in arms for same in design.values() for run in same}) + sum(map(bool, checks))
+    if not wanted:
+        return replace(blank, text="It is measured at full scale alone.")
     if made < wanted:
         return replace(blank, text=f"{made} of the {wanted} runs that it needs are there.")
     try:

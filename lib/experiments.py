@@ -74,6 +74,18 @@ NORMS = {
 # Untied nets of about the parameters of the tied one at n = 7 (173k), candidates for E of C11.
 EQUAL_PARAMETERS = {"n = 2": {"n": 2}, "n = 7, width 8": {"n": 7, "width": 8}, "n = 3, width 13": {"n": 3, "width": 13}}
 
+# The nets of B3: tied ones below a size, and what they are to stand up to.
+AIM = {
+    "tied, below 0.22M": ("recnet", {"n": 7, "width": 18}),
+    "untied, ResNet-44": ("resnet", {"n": 7}),
+    "tied, below 0.15M": ("recnet", {"n": 7, "width": 14}),
+    "untied, ResNet-20": ("resnet", {"n": 3}),
+    "untied, below 0.15M, n = 2": ("resnet", {"n": 2, "width": 14}),
+    "untied, below 0.15M, n = 3": ("resnet", {"n": 3, "width": 11}),
+    "untied, below 0.15M, n = 7": ("resnet", {"n": 7, "width": 7}),
+    "tied, below 1M": ("recnet", {"n": 3, "width": 38}),
+}
+
 # Each arm's peak rate is chosen on validation from RATES; until it has been, both train at MODERN's.
 RATES = (0.05, 0.1, 0.2)
 
@@ -83,8 +95,9 @@ FAMILY_PROBES = {
     "plain": ("gradients",),
     "resnet": ("gradients", "readouts", "updates", "drops"),
     "recnet": ("activations", "statistics", "readouts", "updates", "drops", "mistakes"),
+    "feedback": ("readouts",),
 }
-VARIANT_PROBES = {"plain": ("gradients",), "recnet": ("activations", "statistics")}
+VARIANT_PROBES = {"plain": ("gradients",), "recnet": ("activations", "statistics"), "feedback": ("readouts",)}
 MNIST_PROBES = {"mnist_cnn": ("shifts",), "softmax": ("shifts",), "mlp": ("shifts",)}
 
 
@@ -307,6 +320,24 @@ class Design:
             "untied": self.cifar("resnet", n=self.deep, final=False),
         }
 
+    def B3(self):
+        """The aim as a user would want it; one size alone, since a smaller one would be another question."""
+        if not self.full:
+            return {}
+        return {label: self.cifar(net, epochs=self.size.long, **options) for label, (net, options) in AIM.items()}
+
+    def B4(self):
+        """As many steps for the last state as a stage of the deepest nets has."""
+        if not self.full:
+            return {}
+        return {
+            f"{states} states, {words}": self.cifar(
+                "feedback", states=states, steps=self.deep + states - 1, feedback=feedback, final=False
+            )
+            for states in (2, 3)
+            for words, feedback in (("feed-back", True), ("none", False))
+        }
+
     def B5(self):
         return {f"residual n = {n}": self.cifar("resnet", n=n, final=False) for n in self.size.depths}
 
@@ -323,6 +354,18 @@ class Design:
             f"depth: n = {self.deep}": self.cifar("resnet", **long, n=self.deep),
             "tying": self.cifar("recnet", **long, n=self.deep),
         }
+
+    def B7(self):
+        nets = {
+            "no stage": ("resnet", {}),
+            "stage 1 alone": ("recnet", {"tied": (True, False, False)}),
+            "stage 3 alone": ("recnet", {"tied": (False, False, True)}),
+            "all stages": ("recnet", {}),
+        }
+        if self.full:
+            nets["all, and fed their input"] = ("recnet", {"feed": True})
+            nets["one block for all"] = ("recnet", {"whole": True, "width": 24})  # as many FLOPs as the others
+        return {label: self.cifar(net, n=self.deep, final=False, **options) for label, (net, options) in nets.items()}
 
 
 # Most wanted first, after those that take minutes: the order in which full-scale runs are made.
@@ -345,8 +388,8 @@ CLAIMS = (
     "C12",
     "C13",
 )
-CLAIMS += ("B2", "B5", "B6", "precision")
-FIVE_SEEDS = ("C1", "C7", "C8", "C11", "nearest")  # at full scale; the others take three
+CLAIMS += ("B2", "B5", "B6", "B7", "precision", "B3", "B4")
+FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
 
@@ -357,8 +400,8 @@ PAGES = {
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
-    "06_recnet": ("C11", "B1", "walk"),
-    "07_beyond": ("B2", "C12", "C13", "B5", "B6"),
+    "06_recnet": ("C11", "B1", "B3", "walk"),
+    "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }

@@ -45,7 +45,7 @@ def name(run):
 
 def depth(run):
     """How many steps the last stage of a run's net was trained with."""
-    return run.model.stages[-1].depth
+    return run.model.depth
 
 
 def course(run, index, steps=None):

@@ -139,25 +139,25 @@ def _assign(updates):
         variable.assign(value)
 
 
-def recomputed(call, x):
-    """call(x), whose inner activations are not kept for the backward pass but computed again there.
+def recomputed(call, *inputs):
+    """call(*inputs), whose inner activations are not kept for the backward pass but computed again there.
 
-    Equal to call(x) in value, gradients and running statistics. (`keras.remat` alone would update the statistics once
-    more in the backward pass.)
+    Equal to call(*inputs) in value, gradients and running statistics. (`keras.remat` alone would update the statistics
+    once more in the backward pass.)
     """
     variables = []
 
-    def forward(x):
+    def forward(*inputs):
         updates = []
         token = _PUT_OFF.set(updates)
         try:
-            y = call(x)
+            y = call(*inputs)
         finally:
             _PUT_OFF.reset(token)
         variables[:] = [variable for variable, _ in updates]
         return y, [value for _, value in updates]
 
-    y, values = keras.remat(forward)(x)
+    y, values = keras.remat(forward)(*inputs)
     _assign(zip(variables, values, strict=True))
     return y
 
@@ -265,9 +265,13 @@ class ResidualBlock(keras.layers.Layer):
     def build(self, input_shape):
         """Nothing to do, as in ConvBlock."""
 
-    def call(self, x, step=0, training=False):
-        """x: (batch, height, width, channels) -> (batch, height / stride, width / stride, width)."""
-        y = self.conv2(self.conv1(x, step=step, training=training), step=step, training=training)
+    def call(self, x, fed=None, step=0, training=False):
+        """x: (batch, height, width, channels) -> (batch, height / stride, width / stride, width).
+
+        fed: an image of x's shape that F sees added to x, while the shortcut carries x alone.
+        """
+        y = x if fed is None else x + fed
+        y = self.conv2(self.conv1(y, step=step, training=training), step=step, training=training)
         if self.shortcut:
             y = y + (x if self.project is None else self.project(x, step=step, training=training))
         return self.activation(self.norm(y, step=step, training=training))
@@ -277,18 +281,26 @@ class Stage(keras.layers.Layer):
     """The loop: `depth` steps at one resolution, after an optional transition block that changes the resolution.
 
     block: makes a block, as `block(steps=..., name=...)`. transition: a block applied once before the loop, outside
-    the tie, or None. tied: one block for all steps (RecNet) or one block a step (ResNet). recompute: training keeps
-    each step's state alone and computes what is inside a step again for the gradients, more time for less memory.
+    the tie, or None. tied: one block for all steps (RecNet) or one block a step (ResNet). feed: the state that enters
+    the loop is fed to every step again, as the constant input of a recurrent net. first: the number of the first step,
+    for a block that another stage has applied before. recompute: training keeps each step's state alone and computes
+    what is inside a step again for the gradients, more time for less memory.
     """
 
-    def __init__(self, block, depth, tied, transition=None, recompute=False, **kwargs):
+    def __init__(self, block, depth, tied, transition=None, feed=False, first=0, recompute=False, **kwargs):
         super().__init__(**kwargs)
         self.built = True  # it has no weights of its own, and `states` is run without a call: say so to `summary()`
-        self.depth, self.transition, self.recompute = depth, transition, recompute
+        self.depth, self.transition, self.feed, self.first = depth, transition, feed, first
+        self.recompute = recompute
         if tied:
             self.blocks = [block(steps=depth, name=f"{self.name}_block")] * depth
         else:
             self.blocks = [block(steps=1, name=f"{self.name}_block{t + 1}") for t in range(depth)]
+
+    @property
+    def is_tied(self):
+        """Whether one block takes every step, so that there can be any number of them."""
+        return len(set(map(id, self.blocks))) == 1
 
     def states(self, x, training=False, steps=None, drop=None):
         """Yields the state after the transition (or as it came in) and after each of `steps` steps (default: `depth`).
@@ -297,15 +309,16 @@ class Stage(keras.layers.Layer):
         number (from 0) of a step to leave out.
         """
         steps = self.depth if steps is None else steps
-        if steps > self.depth and len(set(map(id, self.blocks))) != 1:
+        if steps > self.depth and not self.is_tied:
             raise ValueError(f"{self.name} has {self.depth} steps; only a tied stage can take more (asked: {steps})")
         if self.transition is not None:
             x = self.transition(x, training=training)
         yield x
+        fed = [x] if self.feed else []
         for t in range(steps):
             if t != drop:
-                call = partial(self.blocks[min(t, self.depth - 1)], step=t, training=training)
-                x = recomputed(call, x) if self.recompute and training else call(x)
+                call = partial(self.blocks[min(t, self.depth - 1)], step=self.first + t, training=training)
+                x = recomputed(call, x, *fed) if self.recompute and training else call(x, *fed)
             yield x
 
     def call(self, x, training=False, steps=None, drop=None):

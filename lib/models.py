@@ -36,8 +36,9 @@ class ResidualNet(keras.Model):
 
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
     width: channels of the first stage, doubled from stage to stage. tied: each stage's repeated blocks share their
-    weights. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout: rate before the logits. recompute: as in
-    Stage. block: further arguments of ResidualBlock (shortcut, activate, norm_place, activation).
+    weights; a tuple says so of each stage. whole: one block, of one width, takes every step of the net, and max-pools
+    are the transitions. feed, recompute: as in Stage. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout:
+    rate before the logits. block: further arguments of ResidualBlock (shortcut, activate, norm_place, activation).
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class ResidualNet(keras.Model):
         depths,
         width=16,
         tied=False,
+        whole=False,
         norm="per_step",
         gamma=1.0,
         stem="cifar",
         dropout=0.0,
+        feed=False,
         recompute=False,
         classes=10,
         name=None,
@@ -58,6 +61,9 @@ class ResidualNet(keras.Model):
         super().__init__(name=name)
         if min(depths) < 1:
             raise ValueError(f"depths must be at least 1 block a stage, not {tuple(depths)}")
+        ties = tuple(tied) if isinstance(tied, list | tuple) else (tied,) * len(depths)
+        if len(ties) != len(depths):
+            raise ValueError(f"tied must be True, False or one of these for each stage, not {tied!r}")
         if stem not in STEMS:
             raise ValueError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
         pre = block.get("norm_place") == "pre"
@@ -67,10 +73,18 @@ class ResidualNet(keras.Model):
         self.stem = ConvBlock(width, kernel, stride, norm, activation=activation, name="stem")
         self.pool = layers.MaxPooling2D(pool, 2, "same", name="pool") if pool else None
         self.stages = []
+        make = partial(ResidualBlock, norm=norm, gamma=gamma, **block)
+        one = make(width, steps=sum(depths), name="block") if whole else None
         for s, depth in enumerate(depths):
-            make = partial(ResidualBlock, width << s, norm=norm, gamma=gamma, **block)
-            transition = make(stride=2, project=True, name=f"stage{s + 1}_transition") if s else None
-            self.stages.append(Stage(make, depth - bool(s), tied, transition, recompute, name=f"stage{s + 1}"))
+            name, loop = f"stage{s + 1}", {"feed": feed, "recompute": recompute}
+            if whole:
+                transition = layers.MaxPooling2D(2, name=f"{name}_transition") if s else None
+                stage = Stage(lambda **_: one, depth, True, transition, first=sum(depths[:s]), name=name, **loop)
+            else:
+                own = partial(make, width << s)
+                transition = own(stride=2, project=True, name=f"{name}_transition") if s else None
+                stage = Stage(own, depth - bool(s), ties[s], transition, name=name, **loop)
+            self.stages.append(stage)
         # a pre-activation net ends in a bare sum, which wants its norm and activation before the read-out
         self.last_norm = make_norm(norm if pre else None, name="last_norm")
         self.last_activation = layers.Activation(activation if pre else None, name="last_activation")
@@ -81,6 +95,18 @@ class ResidualNet(keras.Model):
 
     def build(self, input_shape):
         """Nothing to do: the symbolic call at the end of `__init__` builds every layer."""
+
+    first_readout = 0  # the number of the first step that can be read out
+
+    @property
+    def depth(self):
+        """Steps of the last stage."""
+        return self.stages[-1].depth
+
+    @property
+    def is_recurrent(self):
+        """Whether the last stage can take more steps than it was trained with."""
+        return self.stages[-1].is_tied
 
     def states(self, x, training=False, steps=None, drop=None):
         """Yields (name, state) after the stem, each transition and each step, state (batch, height, width, channels).
@@ -112,6 +138,71 @@ class ResidualNet(keras.Model):
         return ops.stack(
             [self.read_out(y, training) for name, y in self.states(x, training, steps) if name.startswith(last)]
         )
+
+
+class FeedbackNet(keras.Model):
+    """Several states, each of half the resolution and twice the channels of the one before it, that change together
+    step by step and feed each other: a recurrent net after Liao & Poggio (2016), with all weights shared over time.
+
+        h_i(t+1) = ReLU(h_i(t) + F_i(h_i(t)) + forth_i(h_(i-1)(t)) + back_i(h_(i+1)(t)))
+
+    F_i are the two convolutions of a residual block, forth a 3x3 convolution with stride 2, back a 1x1 convolution
+    and then up-sampling; a term whose state has not been reached yet is left out. The last state is reached at step
+    states - 1 and can be read out from then on. shape: of one image. states: how many, at least 2. steps: at the
+    read-out. feedback: whether there is back_i. width: channels of the first state. norm: as in `make_norm`.
+    """
+
+    def __init__(self, shape, states=3, steps=7, feedback=True, width=16, norm="per_step", classes=10, name=None):
+        super().__init__(name=name)
+        self.depth, self.first_readout = steps, states - 1
+        if not 2 <= states <= steps + 1:
+            raise ValueError(f"a net of several states needs 2 to steps + 1 = {steps + 1} of them, not {states}")
+        self.scale = scaling(shape[-1])
+        self.stem = ConvBlock(width, norm=norm, name="stem")
+        self.paths = {}
+        for source in range(states):
+            for target in range(max(0, source - feedback), min(source + 2, states)):
+                # its norms count the steps since its source was reached
+                brick = {"norm": norm, "steps": steps - source, "name": f"path{source + 1}{target + 1}"}
+                if source == target:
+                    path = ResidualBlock(width << target, shortcut=False, activate=False, **brick)
+                else:
+                    kernel, stride = (3, 2) if source < target else (1, 1)
+                    path = ConvBlock(width << target, kernel, stride, activation=None, **brick)
+                self.paths[source, target] = path
+        self.up = layers.UpSampling2D(2, name="up")
+        self.activation = layers.Activation("relu", name="activation")
+        self.average = layers.GlobalAveragePooling2D(name="average")
+        self.logits = head(classes)
+        self(keras.Input(shape, dtype="uint8"))
+
+    is_recurrent = True
+
+    def build(self, input_shape):
+        """Nothing to do, as in ResidualNet."""
+
+    def states(self, x, training=False, steps=None):
+        """Yields the list of states before the first step and after each, None for a state not reached yet."""
+        states = [self.stem(self.scale(x), training=training)] + [None] * self.first_readout
+        yield states
+        for t in range(self.depth if steps is None else steps):
+            sums = list(states)
+            for (source, target), path in self.paths.items():
+                if states[source] is not None:
+                    sent = path(states[source], step=t - source, training=training)
+                    sent = self.up(sent) if source > target else sent
+                    sums[target] = sent if sums[target] is None else sums[target] + sent
+            states = [None if x is None else self.activation(x) for x in sums]
+            yield states
+
+    def call(self, x, training=False, steps=None):
+        *_, states = self.states(x, training, steps)
+        return self.logits(self.average(states[-1]))
+
+    def readouts(self, x, training=False, steps=None):
+        """Logits after every step from the one that reaches the last state: (steps - states + 2, batch, classes)."""
+        reached = (states[-1] for states in self.states(x, training, steps) if states[-1] is not None)
+        return ops.stack([self.logits(self.average(state)) for state in reached])
 
 
 def he_net(shape, n=3, **options):
@@ -206,6 +297,7 @@ ARCHITECTURES = {
     "resnet": he_net,
     "recnet": partial(he_net, tied=True),
     "resnet18": resnet18,
+    "feedback": FeedbackNet,
     "paper_resnet": paper_net,
     "paper_recnet": partial(paper_net, wiring="repeat"),
 }

@@ -365,10 +365,13 @@ def gradients(frame):
 
 def readouts(frame):
     """Error read out after every step of the last stage and, for tied nets, past the number of steps trained with."""
-    found, series = probe(frame, "readouts_end"), {}
+    found, series, counts = probe(frame, "readouts_end"), {}, set()
     for arm, runs in found.items():
-        series[arm] = [dict(enumerate(run["trained"])) | {int(t): e for t, e in run["beyond"].items()} for run in runs]
-    counts = {len(run["trained"]) - 1 for runs in found.values() for run in runs}
+        first = runs[0].get("first", 0)  # not in older records, of nets that can be read out from the start
+        counts.add(first + len(runs[0]["trained"]) - 1)
+        series[arm] = [
+            dict(enumerate(run["trained"], first)) | {int(t): e for t, e in run["beyond"].items()} for run in runs
+        ]
     return per_step(series, "error, %", "step of the last stage", trained=counts.pop() if len(counts) == 1 else None)
 
 

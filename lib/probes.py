@@ -131,12 +131,12 @@ def statistics(model, train, held):
 
 
 def readouts(model, train, held):
-    """Held-out error read out by the trained head after every step of the last stage; for a tied stage also past the
-    trained number of steps (one more, and twice as many), with statistics re-estimated for that number."""
-    depth = model.stages[-1].depth
-    result = {"trained": _errors(lambda x: model.readouts(x), *held), "beyond": {}}
-    if depth and len(set(map(id, model.stages[-1].blocks))) == 1:
-        for steps in sorted({depth + 1, 2 * depth}):
+    """Held-out error read out by the trained head after every step of the last stage (of a net of several states,
+    after every step from the first that reaches the last state); where weights are shared also past the trained
+    number of steps (one more, and twice as many), with statistics re-estimated for that number."""
+    result = {"first": model.first_readout, "trained": _errors(lambda x: model.readouts(x), *held), "beyond": {}}
+    if model.is_recurrent:
+        for steps in sorted({model.depth + 1, 2 * model.depth}):
             with untouched(model):
                 reestimate(model, train[0][:REESTIMATION], steps=steps)
                 result["beyond"][str(steps)] = _errors(lambda x, steps=steps: model(x, steps=steps)[None], *held)[0]

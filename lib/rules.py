@@ -20,6 +20,7 @@ PUBLISHED, COMPETENCE = {3: 8.75, 7: 7.17}, 0.5  # C11: He et al. (2015), table 
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
 DEPTH_1, RECNET, NEAR = 54, 45, 5  # the paper's two results (section 5), and how near to them counts
 OVERFIT, HEAVY, EXACT = 10, 5, 1e-10  # C8: gap; C6: times RecNet's seconds an image; C10: relative, in float64
+SMALL_CPU, SMALL_GPU = 6.5, 6.0  # B3: the error of a tied net below 1M on either kind of budget
 LEARNT, PASSED, PASSED_BY = 20, 45, 2  # C16: the error to be reached; B5: another, and the epoch to reach it by
 TESTED = 1000  # C1: the paper's number of test images
 
@@ -49,7 +50,7 @@ class Finding:
     quantity: str  # what the value is
     unit: str  # of the value: a key of stats.UNITS, or "" for a plain number
     verdict: str = "not run"
-    text: str = "Its runs are not designed yet."  # what was measured, with the numbers
+    text: str = ""  # what was measured, with the numbers
     value: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
     n: int = 0  # seeds an arm
@@ -77,7 +78,7 @@ class Finding:
         return asdict(self) | {"value": value, "interval": interval}
 
 
-CLAIMS = {}  # id: (Finding without numbers, rule or None, designs in `experiments` that the rule needs beside its own)
+CLAIMS = {}  # id: (Finding without numbers, rule, designs in `experiments` that the rule needs beside its own)
 
 
 def claim(name, title, how, paper, quantity="", unit="pp", also=()):
@@ -541,10 +542,48 @@ def b2(arms):
     return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), total, text
 
 
-claim("B3", "The aim, reached", "", "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)")(
-    None
+@claim(
+    "B3",
+    "The aim, reached",
+    "Tied nets of three sizes were trained beside what a user would take instead: a deep ResNet, or a small one.",
+    "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)",
+    "error, tied with a third of the weights minus ResNet-44",
 )
-claim("B4", "Several states with feed-back", "", "nothing; after ref. 2")(None)
+def b3(arms):
+    """(a) a tied net of at most a third of ResNet-44's weights: upper end of the difference < EQUIVALENT. (b) one below
+    0.15M is by less than that worse than ResNet-20, and better than every untied net below 0.15M, lower end > 0. (c)
+    the mean of one below 1M is at most SMALL_CPU, or SMALL_GPU where it was trained on a GPU."""
+    third, small, large = arms.named("tied, below", but=["untied"])
+    deep, shallow = arms.named("ResNet-44") + arms.named("ResNet-20")
+    d, lost, level = arms.difference(third, deep), arms.difference(small, shallow), arms.mean(large)
+    rivals = {a: arms.difference(a, small) for a in arms.named("untied, below")}
+    fewer = arms[deep][0].parameters / arms[third][0].parameters
+    bar = SMALL_GPU if arms[large][0].machine["device"].startswith("gpu") else SMALL_CPU
+    stands = both(lost.below(EQUIVALENT), *(gain.above(0) for gain in rivals.values()))
+    facts = both(d.below(EQUIVALENT), bool(fewer >= FEWER)), stands, bool(level.value <= bar)
+    a, b, c = (ANSWER[fact] for fact in facts)
+    text = f"(a): {a}, {fewer:.1f} times fewer weights; (b): {b}, minus ResNet-20 {lost:pp}; minus it {each(rivals)}; "
+    return parts(*map(verdict, facts)), d, text + f"(c): {c}, {large} {level:%}, to be at most {bar} %."
+
+
+@claim(
+    "B4",
+    "Several states with feed-back",
+    "Nets of two and three states that feed each other were read out after every step.",
+    "nothing; after ref. 2",
+    "error, with minus without feed-back, three states",
+)
+def b4(arms):
+    """`completed`: errors by the step of the read-out, and what the way back buys."""
+
+    def course(arm):
+        found = [run.probes["readouts_end"] for run in arms[arm]]
+        shown = ", ".join(f"{e:.1f}" for e in np.mean([f["trained"] for f in found], axis=0))
+        return f"{arm} ({arms[arm][0].parameters:,} weights): {shown} from t = {found[0]['first']} on"
+
+    changes = {a: arms.difference(a, a.replace("feed-back", "none")) for a in arms.named("feed-back")}
+    text = f"With minus without: {each(changes)}. Error in % by the step of the read-out: "
+    return "completed", [*changes.values()][-1], text + "; ".join(map(course, arms)) + "."
 
 
 @claim(
@@ -585,4 +624,19 @@ def b6(arms):
     return verdict(share.above(0.5)), share, text + f"Share of wiring and recipe in the gain up to depth: {share}."
 
 
-claim("B7", "Where should one share?", "", "nothing; ref. 2 is said to find sharing harmful late")(None)
+@claim(
+    "B7",
+    "Where should one share?",
+    "Nets were trained alike that share their weights in no stage, in the first alone, in the last alone, in all.",
+    "nothing; ref. 2 is said to find sharing harmful late",
+    "error, last stage shared minus first stage shared",
+)
+def b7(arms):
+    """Sharing harms late: the last stage alone is worse than no sharing and than the first stage alone, lower ends
+    > 0."""
+    none, late, early = "no stage", "stage 3 alone", "stage 1 alone"
+    costs = {a: arms.difference(a, none) for a in arms if a != none}
+    later = arms.difference(late, early)
+    weights = "; ".join(f"{a} {runs[0].parameters:,}" for a, runs in arms.items())
+    text = f"Minus no sharing: {each(costs)}. Weights: {weights}."
+    return verdict(both(costs[late].above(0), later.above(0))), later, text

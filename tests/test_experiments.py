@@ -132,7 +132,7 @@ def test_every_net_builds():
     from lib import models
 
     small = {"plain": {"n": 1, "width": 4}, "resnet": {"n": 1, "width": 4}, "recnet": {"n": 2, "width": 4}}
-    small["resnet18"] = {"width": 4}
+    small["resnet18"] = small["feedback"] = {"width": 4}
     nets = {}
     for profile in experiments.PROFILES:
         for e, _ in experiments.wanted(experiments.CLAIMS, profile):
@@ -150,6 +150,28 @@ def test_equal_parameters_are_equal_to_5_per_cent():
     for options in experiments.EQUAL_PARAMETERS.values():
         untied, _ = models.count(models.build("resnet", (32, 32, 3), **options))
         assert untied == pytest.approx(tied, rel=0.05)
+
+
+def test_the_nets_of_the_aim_have_their_sizes():
+    from lib import models
+
+    def weights(options, architecture):
+        return models.count(models.build(architecture, (32, 32, 3), **options))[0]
+
+    deep = weights({"n": 7}, "resnet")
+    for label, (architecture, options) in experiments.AIM.items():
+        most = {"0.22M": deep / 3, "0.15M": 150_000, "1M": 1_000_000}
+        bound = next((bound for words, bound in most.items() if f"below {words}" in label), deep)
+        assert 0.85 * bound < weights(options, architecture) <= bound or "ResNet-20" in label, label
+        assert (architecture == "recnet") == label.startswith("tied")
+
+
+def test_one_block_for_all_does_as_much_work_as_the_others():
+    from lib import models
+
+    one, none = (experiments.arms("B7", "paper")[label] for label in ("one block for all", "no stage"))
+    work = [models.flops(models.build(e.architecture, (32, 32, 3), **e.options), (32, 32, 3)) for e in (one, none)]
+    assert work[0] == pytest.approx(work[1], rel=0.02)
 
 
 def test_probes_exist():

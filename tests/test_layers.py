@@ -199,6 +199,17 @@ def test_states_are_the_entry_and_one_after_each_step():
     np.testing.assert_array_equal(states[-1], np.asarray(tied(images())))
 
 
+def test_a_fed_stage_shows_its_input_to_every_step_and_adds_it_to_none():
+    stage = Stage(partial(ResidualBlock, CHANNELS), 3, True, feed=True, name="stage")
+    stage(images())
+    (block,) = set(randomise(stage).blocks)
+    x = images()
+    for t in range(3):
+        inner = block.conv2(block.conv1(x + images(), step=t), step=t)
+        x = np.maximum(x + np.asarray(inner), 0)
+    np.testing.assert_allclose(np.asarray(stage(images())), x, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5])
 def test_the_number_of_steps_is_a_choice_at_call_time(steps):
     tied, _, _ = twin_stages(2, "per_step")
@@ -278,11 +289,12 @@ def test_batch_norm_is_that_of_keras():
 
 
 @pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("feed", [True, False])
 @pytest.mark.parametrize("graph", [True, False])
-def test_recomputing_changes_nothing_but_the_memory(tied, graph):
+def test_recomputing_changes_nothing_but_the_memory(tied, feed, graph):
     results = []
     for recompute in (False, True):
-        stage = Stage(partial(ResidualBlock, CHANNELS), 3, tied, recompute=recompute, name="stage")
+        stage = Stage(partial(ResidualBlock, CHANNELS), 3, tied, feed=feed, recompute=recompute, name="stage")
         stage(images())
         weights, x = [w.value for w in randomise(stage).trainable_weights], tf.constant(images())
 

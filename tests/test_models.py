@@ -340,6 +340,61 @@ def test_the_last_readout_is_the_call(which):
     np.testing.assert_allclose(readouts[1], np.asarray(by_hand), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("tied", [(False, False, True), (True, False, False)])
+def test_a_net_is_tied_in_the_stages_that_it_is_told_to(tied):
+    model = net("recnet", n=3, width=4, tied=tied)
+    assert tuple(stage.is_tied for stage in model.stages) == tied
+    assert model.is_recurrent == tied[-1]
+    assert net("recnet", n=3, width=4, tied=(True,) * 3).count_params() == net("recnet", n=3, width=4).count_params()
+
+
+def test_one_block_for_all_steps_of_the_net():
+    model = randomise(models.build("recnet", CIFAR, n=2, width=4, whole=True))
+    assert len({id(block) for stage in model.stages for block in stage.blocks}) == 1
+    kernels = conv(3, 3, 4) + 2 * conv(3, 4, 4) + (4 + 1) * 10
+    norms = 4 + 6 * 2 * 4  # the stem, and six steps of two norms
+    assert models.count(model) == (kernels + 2 * norms, 2 * norms)
+    x = model.stem(model.scale(images()))
+    for step in range(6):  # each with the norms of its own number
+        x = layers.MaxPooling2D(2)(x) if step in (2, 4) else x
+        x = model.stages[0].blocks[0](x, step=step)
+    np.testing.assert_allclose(np.asarray(model.read_out(x)), np.asarray(model(images())), rtol=1e-4, atol=1e-4)
+
+
+def test_a_net_of_several_states_is_its_formula():
+    model = randomise(models.build("feedback", CIFAR, states=2, steps=3, width=4))
+    one, two = model.stem(model.scale(images())), None
+    path, relu, readouts = model.paths, keras.ops.relu, []
+    for t in range(3):
+        new_one = one + path[0, 0](one, step=t)
+        new_two = path[0, 1](one, step=t)
+        if two is not None:  # it is reached by the first step, and counts its own from there
+            new_one = new_one + keras.ops.repeat(keras.ops.repeat(path[1, 0](two, step=t - 1), 2, 1), 2, 2)
+            new_two = new_two + two + path[1, 1](two, step=t - 1)
+        one, two = relu(new_one), relu(new_two)
+        readouts.append(np.asarray(model.logits(np.asarray(two).mean((1, 2)))))
+    np.testing.assert_allclose(np.asarray(model.readouts(images())), np.stack(readouts), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(np.asarray(model(images())), np.asarray(model.readouts(images()))[-1])
+
+
+def test_states_are_reached_one_after_another_and_may_go_on():
+    model = net("feedback", states=3, steps=4, width=4)
+    reached = [[state is not None for state in states] for states in model.states(images())]
+    assert [sum(known) for known in reached] == [1, 2, 3, 3, 3]
+    assert [*next(s for s in model.states(images()) if s[-1] is not None)[-1].shape] == [2, 8, 8, 16]
+    assert (model.first_readout, model.depth) == (2, 4)
+    assert model.readouts(images()).shape == (3, 2, 10)
+    assert model.readouts(images(), steps=7).shape == (6, 2, 10)
+
+
+def test_without_feedback_no_path_leads_back():
+    back = {(source, target) for source, target in net("feedback", states=3, steps=4, width=4).paths if source > target}
+    assert back == {(1, 0), (2, 1)}
+    alone = net("feedback", states=3, steps=4, width=4, feedback=False)
+    assert not any(source > target for source, target in alone.paths)
+    assert alone.count_params() < net("feedback", states=3, steps=4, width=4).count_params()
+
+
 def test_a_tied_net_takes_more_steps_and_an_untied_one_says_that_it_cannot():
     tied, untied = tied_and_untied()
     longer = np.asarray(tied.readouts(images(), steps=5))
@@ -520,6 +575,9 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
     [
         ("vgg", {}, "unknown architecture 'vgg'; choose one of softmax, mlp, mnist_cnn, plain, resnet, recnet"),
         ("resnet", {"n": 0}, r"depths must be at least 1 block a stage, not \(0, 0, 0\)"),
+        ("recnet", {"tied": (True, False)}, r"tied must be .* one of these for each stage, not \(True, False\)"),
+        ("feedback", {"states": 1}, "needs 2 to steps . 1 = 8 of them, not 1"),
+        ("feedback", {"states": 4, "steps": 2}, "needs 2 to steps . 1 = 3 of them, not 4"),
         ("resnet", {"norm": "batch"}, "unknown norm 'batch'; choose one of 'per_step'"),
         ("resnet", {"stem": "mnist"}, "unknown stem 'mnist'; choose one of cifar, imagenet, paper"),
         ("resnet", {"norm_place": "on"}, "unknown norm_place 'on'; choose 'before', 'after' or 'pre'"),

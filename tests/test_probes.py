@@ -260,6 +260,14 @@ def test_readouts_of_every_step_and_beyond(net):
                 assert error == pytest.approx(percent_wrong(net(x, steps=int(steps)), y))
 
 
+def test_readouts_of_a_net_of_several_states_start_where_it_can_be_read_out():
+    x, y = HELD
+    net = randomise(models.build("feedback", x.shape[1:], states=3, steps=4, width=4))
+    result = probes.readouts(net, TRAIN, HELD)
+    assert (result["first"], len(result["trained"]), list(result["beyond"])) == (2, 3, ["5", "8"])
+    assert result["trained"][-1] == pytest.approx(probes.error(net, x, y))
+
+
 def test_a_last_stage_without_repeated_blocks_is_not_run_beyond():
     result = probes.readouts(randomise(make(depths=(1, 1))), TRAIN, HELD)
     assert len(result["trained"]) == 1
