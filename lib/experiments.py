@@ -74,20 +74,22 @@ NORMS = {
 # Untied nets of about the parameters of the tied one at n = 7 (173k), candidates for E of C11.
 EQUAL_PARAMETERS = {"n = 2": {"n": 2}, "n = 7, width 8": {"n": 7, "width": 8}, "n = 3, width 13": {"n": 3, "width": 13}}
 
+# What the runs of `rates` chose on validation: E, and the peak rate of each arm at full scale, out of RATES.
+EQUAL = "n = 2"
+RATES = (0.05, 0.1, 0.2)
+CHOSEN = {"tied": 0.2, "untied": 0.2, "equal parameters": 0.1}
+
 # The nets of B3: tied ones below a size, and what they are to stand up to.
 AIM = {
-    "tied, below 0.22M": ("recnet", {"n": 7, "width": 18}),
-    "untied, ResNet-44": ("resnet", {"n": 7}),
-    "tied, below 0.15M": ("recnet", {"n": 7, "width": 14}),
-    "untied, ResNet-20": ("resnet", {"n": 3}),
-    "untied, below 0.15M, n = 2": ("resnet", {"n": 2, "width": 14}),
-    "untied, below 0.15M, n = 3": ("resnet", {"n": 3, "width": 11}),
-    "untied, below 0.15M, n = 7": ("resnet", {"n": 7, "width": 7}),
-    "tied, below 1M": ("recnet", {"n": 3, "width": 38}),
+    "tied, below 0.22M": ("tied", {"n": 7, "width": 18}),
+    "untied, ResNet-44": ("untied", {"n": 7}),
+    "tied, below 0.15M": ("tied", {"n": 7, "width": 14}),
+    "untied, ResNet-20": ("untied", {"n": 3}),
+    "untied, below 0.15M, n = 2": ("untied", {"n": 2, "width": 14}),
+    "untied, below 0.15M, n = 3": ("untied", {"n": 3, "width": 11}),
+    "untied, below 0.15M, n = 7": ("untied", {"n": 7, "width": 7}),
+    "tied, below 1M": ("tied", {"n": 3, "width": 38}),
 }
-
-# Each arm's peak rate is chosen on validation from RATES; until it has been, both train at MODERN's.
-RATES = (0.05, 0.1, 0.2)
 
 # What a run measures of its net beside its errors: one rule by architecture, so that claims can share runs. The
 # families as such are measured in full; a variant (another norm, another block) in what its claim needs.
@@ -110,6 +112,8 @@ class Design:
         self.size = SIZES[profile]
         self.full = profile == "paper"
         self.deep = self.size.depths[-1]
+        # the modern recipe of an arm, at the rate chosen for it where it was chosen: at full scale
+        self.tuned = {arm: replace(MODERN, learning_rate=rate) if self.full else MODERN for arm, rate in CHOSEN.items()}
 
     # -- one experiment of each kind --------------------------------------------------------------------------------
 
@@ -220,37 +224,39 @@ class Design:
     def C12(self):
         nets = {"depth-1": ("paper_resnet", {}), f"n = {self.deep}": ("resnet", {"n": self.deep})}
         return {
-            f"{name}, {recipe}": self.cifar(net, {"paper": PAPER, "modern": MODERN}[recipe], self.size.long, **options)
+            f"{name}, {text}": self.cifar(net, recipe, self.size.long, **options)
             for name, (net, options) in nets.items()
-            for recipe in ("paper", "modern")
+            for text, recipe in (("paper", PAPER), ("modern", self.tuned["untied"]))
         }
 
     def C11(self):
-        arms = {
-            label: self.cifar(net, epochs=self.size.long, n=n)
-            for n in self.size.depths[1:]
-            for label, net in ((f"tied n = {n}", "recnet"), (f"untied n = {n}", "resnet"))
-        }
-        if not self.full:
-            return arms | {"equal parameters": self.cifar("resnet", epochs=self.size.long, n=max(1, self.deep - 1))}
-        return arms | {
-            f"equal parameters, {label}": self.cifar("resnet", epochs=self.size.long, **options)
-            for label, options in EQUAL_PARAMETERS.items()
+        shallow = max(1, self.deep - 1)
+        label, equal = (EQUAL, EQUAL_PARAMETERS[EQUAL]) if self.full else (f"n = {shallow}", {"n": shallow})
+        return {
+            f"tied n = {self.deep}": self.long("tied", n=self.deep),
+            f"untied n = {self.deep}": self.long("untied", n=self.deep),
+            f"equal parameters, {label}": self.long("equal parameters", **equal),
         }
 
+    def long(self, arm, **options):
+        """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
+        net = "recnet" if arm == "tied" else "resnet"
+        return self.cifar(net, self.tuned[arm], self.size.long, **options)
+
+    def shallower(self):
+        """C11's pair at a smaller depth, which the rule does not ask for."""
+        return {f"{arm} n = 3": self.long(arm, n=3) for arm in ("tied", "untied")} if self.full else {}
+
     def rates(self):
-        """The learning-rate choices behind C11, on validation, both arms from the same three values; and the choice
-        of E."""
+        """The choices behind C11, on validation: E at MODERN's rate, then each arm's rate, all from the same three."""
         if not self.full:
             return {}
-        arms = {
-            f"{label}, rate {rate}": self.cifar(net, replace(MODERN, learning_rate=rate), n=self.deep, final=False)
-            for label, net in (("tied", "recnet"), ("untied", "resnet"))
-            for rate in RATES
-        }
-        return arms | {
-            f"equal parameters, {label}": self.cifar("resnet", final=False, **options)
-            for label, options in EQUAL_PARAMETERS.items()
+        nets = {"tied": ("recnet", {"n": self.deep}), "untied": ("resnet", {"n": self.deep})}
+        nets |= {f"equal parameters, {label}": ("resnet", options) for label, options in EQUAL_PARAMETERS.items()}
+        return {
+            f"{label}, rate {rate}": self.cifar(net, replace(MODERN, learning_rate=rate), final=False, **options)
+            for label, (net, options) in nets.items()
+            for rate in (RATES if label in ("tied", "untied", f"equal parameters, {EQUAL}") else [MODERN.learning_rate])
         }
 
     def C13(self):
@@ -324,7 +330,7 @@ class Design:
         """The aim as a user would want it; one size alone, since a smaller one would be another question."""
         if not self.full:
             return {}
-        return {label: self.cifar(net, epochs=self.size.long, **options) for label, (net, options) in AIM.items()}
+        return {label: self.long(arm, **options) for label, (arm, options) in AIM.items()}
 
     def B4(self):
         """As many steps for the last state as a stage of the deepest nets has."""
@@ -343,16 +349,15 @@ class Design:
 
     def B6(self):
         """From the paper's RecNet to the tied deep one, one change a bar, in this order."""
-        long = {"epochs": self.size.long}
-        momentum = replace(MODERN, augment=False)
+        long, modern = {"epochs": self.size.long}, self.tuned["untied"]
         return {
             "the paper's RecNet": self.reading("P1", recurrent=True, final=True),
             "wiring: residual stages": self.cifar("resnet", PAPER, **long, n=1, stem="paper"),
             "stem: 3x3, no pooling": self.cifar("resnet", PAPER, **long, n=1),
-            "optimiser and schedule": self.cifar("resnet", momentum, **long, n=1),
-            "augmentation": self.cifar("resnet", **long, n=1),
-            f"depth: n = {self.deep}": self.cifar("resnet", **long, n=self.deep),
-            "tying": self.cifar("recnet", **long, n=self.deep),
+            "optimiser and schedule": self.cifar("resnet", replace(modern, augment=False), **long, n=1),
+            "augmentation": self.cifar("resnet", modern, **long, n=1),
+            f"depth: n = {self.deep}": self.long("untied", n=self.deep),
+            "tying": self.long("tied", n=self.deep),
         }
 
     def B7(self):
@@ -388,7 +393,7 @@ CLAIMS = (
     "C12",
     "C13",
 )
-CLAIMS += ("B2", "B5", "B6", "B7", "precision", "B3", "B4")
+CLAIMS += ("B2", "B5", "B6", "B7", "precision", "shallower", "B3", "B4")
 FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
@@ -400,7 +405,7 @@ PAGES = {
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
-    "06_recnet": ("C11", "B1", "B3", "walk"),
+    "06_recnet": ("C11", "B1", "B3", "walk", "rates", "shallower"),
     "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
@@ -436,12 +441,13 @@ def headlines(profile):
 
 
 def wanted(claims, profile, seed=0, count=1):
-    """The distinct runs of several claims, in their order: [(experiment, seed), ...]."""
+    """The distinct runs of several claims, in their order, [(experiment, seed), ...]; a claim's runs seed by seed, so
+    that its arms are level wherever one stops."""
     found = {}
     for claim in claims:
-        for label, experiment in arms(claim, profile).items():
-            for s in seeds(claim, profile, label, seed, count):
-                found.setdefault(repr((experiment, s)), (experiment, s))
+        runs = [(e, s) for label, e in arms(claim, profile).items() for s in seeds(claim, profile, label, seed, count)]
+        for run in sorted(runs, key=lambda run: run[1]):
+            found.setdefault(repr(run), run)
     return list(found.values())
 
 

@@ -382,9 +382,8 @@ def c11(arms, rates):
     """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, lower end of R > RETENTION, at least
     FEWER times fewer parameters. Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0,
     and has at most its published error + COMPETENCE."""
-    *shallower, tied = arms.named("tied", but=["untied"])
-    untied, trials = f"un{tied}", {a: rates.average(a) for a in rates}
-    equal = min(arms.named("equal parameters"), key=lambda a: trials.get(a, 0))  # E: the best on validation
+    (tied,), (equal,) = arms.named("tied", but=["untied"]), arms.named("equal parameters")
+    untied = f"un{tied}"
     d, gain, level = arms.difference(tied, untied), arms.difference(equal, untied), arms.mean(untied)
     kept = arms.ratio({equal: 1, tied: -1, untied: 0}, {equal: 1, untied: -1})
     fewer = arms[untied][0].parameters / arms[tied][0].parameters
@@ -392,11 +391,12 @@ def c11(arms, rates):
     judged = gain.above(0) and level.value <= bar
     good = judged and both(d.below(MARGIN), kept.above(RETENTION), bool(fewer >= FEWER))
     word = "contradicted" if d.above(MARGIN) else "reproduced" if good else "inconclusive"
-    text = each({f"D of {a}": arms.difference(a, f"un{a}") for a in (tied, *shallower)})
-    text += f"; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer parameters; R {kept}; untied "
-    text += f"{level:%}, its gate {Estimate(bar):%}; {equal} (E) minus untied {gain:pp}. Best on validation: "
-    best = {a.split(", ")[0]: a for a in sorted(rates.named(", rate"), key=trials.get, reverse=True)}
-    return word if judged else "not testable", d, text + ("; ".join(best.values()) or "untried") + "."
+    trials = sorted(rates, key=rates.average, reverse=True)
+    best = {a.split(", ")[0]: a for a in trials}  # the last of an arm is that with its best rate
+    text = f"{tied} minus {untied} {d:pp}; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer "
+    text += f"parameters; R {kept}; untied {level:%}, its gate {Estimate(bar):%}; {equal} (E) minus untied {gain:pp}. "
+    text += f"Best on validation: {'; '.join(best.values()) or 'untried'}."
+    return word if judged else "not testable", d, text
 
 
 @claim(

@@ -262,7 +262,8 @@ def test_margins_are_those_fixed_beforehand():
 def test_all_designed_claims_are_judged_in_order():
     names = list(claims.CLAIMS)
     assert names == [f"C{i}" for i in range(1, 17)] + [f"B{i}" for i in range(1, 8)]
-    others = {"rates", "nearest", "walk", "precision"}  # of C11 and C8, a reader's walk on MNIST, what 08_cost shows
+    # of C11 and C8, a reader's walk on MNIST, what 08_cost shows
+    others = {"rates", "shallower", "nearest", "walk", "precision"}
     designed = {*experiments.CLAIMS, *experiments.CHECKS} - others
     assert set(names) == designed
 
@@ -344,25 +345,14 @@ def test_headline(nets, expected, strong):
     assert (finding.n, finding.unit) == (5, "pp")
 
 
-def test_equal_net_is_chosen_on_validation():
-    """E is the best of its kind on validation, whatever the test says: here the worst."""
-    records = headline(7.2)
-    for r in records:
-        if r["experiment"]["options"] == {"n": 7, "width": 8}:
-            if r["val_error"] is None:
-                r["wrong"] = np.packbits(np.arange(10_000) < 1100).tobytes().hex()
-            else:
-                r["val_error"] = 9.0
-    assert "equal parameters, n = 7, width 8 (E) minus untied +4.00" in judged("C11", records).text
-
-
 def test_best_rates_are_named():
     records = headline(7.2)
     for r in records:
         rate, net = r["experiment"]["recipe"]["learning_rate"], r["experiment"]["architecture"]
         if r["val_error"] is not None and (net, rate) in (("recnet", 0.05), ("resnet", 0.2)):
             r["val_error"] -= 1
-    assert judged("C11", records).text.endswith("tied, rate 0.05; untied, rate 0.2.")
+    text = judged("C11", records).text
+    assert "tied, rate 0.05; untied, rate 0.2." in text
 
 
 # --- which runs count ---

@@ -75,18 +75,30 @@ def test_arms_of_one_contrast_differ_in_one_thing(profile):
             assert (tied.architecture, untied.architecture) == ("recnet", "resnet")
             assert replace(tied, architecture="resnet", probes=()) == replace(untied, probes=())
     for claim in ("C3", "C4", "C5", "B1", "C11"):
-        recipes = {str(e.recipe) for label, e in experiments.arms(claim, profile).items() if "no norm" not in label}
-        assert len(recipes) == 1, claim
+        compared = [e for label, e in experiments.arms(claim, profile).items() if "no norm" not in label]
+        # the rate of an arm of C11 is its own, see the next test
+        rates = {e.recipe.learning_rate for e in compared}
+        assert len({replace(e.recipe, learning_rate=1) for e in compared}) == 1, claim
+        assert len(rates) == 1 or (claim == "C11" and rates <= set(experiments.RATES))
 
 
 def test_rates_are_chosen_from_the_same_three():
     arms = experiments.arms("rates", "paper")
-    for net in ("tied", "untied"):
-        tried = [e.recipe.learning_rate for label, e in arms.items() if label.startswith(f"{net}, ")]
+    for net in ("tied", "untied", f"equal parameters, {experiments.EQUAL}"):
+        tried = [e.recipe.learning_rate for label, e in arms.items() if label.startswith(f"{net}, rate")]
         assert tried == list(experiments.RATES)
-    assert {label for label in arms if label.startswith("equal")} == {
-        label for label in experiments.arms("C11", "paper") if label.startswith("equal")
-    }
+    (equal,) = (e for label, e in experiments.arms("C11", "paper").items() if label.startswith("equal"))
+    assert equal.options == experiments.EQUAL_PARAMETERS[experiments.EQUAL]
+
+
+def test_rates_and_e_are_those_that_the_recorded_runs_chose():
+    table = experiments.select(runs.read(runs.RESULTS), "rates", "paper").set_index("arm").val_error
+    equal = f"equal parameters, {experiments.EQUAL}"
+    candidates = [f"equal parameters, {label}, rate {MODERN.learning_rate}" for label in experiments.EQUAL_PARAMETERS]
+    assert table[candidates].idxmin() == f"{equal}, rate {MODERN.learning_rate}"
+    for arm, label in (("tied", "tied"), ("untied", "untied"), ("equal parameters", equal)):
+        tried = table[[f"{label}, rate {rate}" for rate in experiments.RATES]]
+        assert tried.idxmin() == f"{label}, rate {experiments.CHOSEN[arm]}"
 
 
 @pytest.mark.parametrize("profile", experiments.PROFILES)
@@ -120,7 +132,7 @@ def test_wanted_counts_a_shared_run_once():
 
 def test_every_claim_is_on_a_page():
     asked = {claim for claims in experiments.PAGES.values() for claim in claims}
-    apart = {"rates", "precision"}  # a choice made before any page; shown by a page that reads all runs
+    apart = {"precision"}  # shown by a page that reads all runs
     assert asked == {*experiments.CLAIMS, *experiments.CHECKS} - apart
 
 
@@ -159,7 +171,8 @@ def test_the_nets_of_the_aim_have_their_sizes():
         return models.count(models.build(architecture, (32, 32, 3), **options))[0]
 
     deep = weights({"n": 7}, "resnet")
-    for label, (architecture, options) in experiments.AIM.items():
+    for label, experiment in experiments.arms("B3", "paper").items():
+        architecture, options = experiment.architecture, experiment.options
         most = {"0.22M": deep / 3, "0.15M": 150_000, "1M": 1_000_000}
         bound = next((bound for words, bound in most.items() if f"below {words}" in label), deep)
         assert 0.85 * bound < weights(options, architecture) <= bound or "ResNet-20" in label, label
