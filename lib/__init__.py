@@ -6,11 +6,14 @@ backend      what one backend of Keras does differently, beside its portable twi
 layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
 models       every network, by name
 probes       measuring a net: errors, gradients, read-outs
+machine      what this machine can compute in, and what a record says of it
+records      a run on disk: whole or not at all, sealed, locked
 train        one training run: Recipe, Experiment, Run, train()
 checks       what is measured without training
 runs         the store of records, as tables
 experiments  which runs each claim needs, by profile
 stats        intervals and tests
+findings     what rules are made of: comparisons between arms, and what comes of them
 rules        the claims, and the rule that judges each
 claims       the verdicts that follow from the runs at hand
 plots        the figures

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lib import data as datasets
-from lib import train
+from lib import machine, train
+from lib.records import save
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
 COST = {  # architectures timed by `cost`, their batch and timed steps at full scale
@@ -215,7 +216,7 @@ def cost(profile):
     result, nets, seconds = {}, {}, {}
     for label, (architecture, options) in COST.items():
         options = options | ({"width": 4} if profile == "smoke" and not architecture.startswith("paper") else {})
-        net = train.build(architecture, options, shape, train.real_precision())
+        net = train.build(architecture, options, shape, machine.real_precision())
         train.compile_model(net, recipe, 1000)
         trainable, statistics = models.count(net)
         result[label] = {"parameters": trainable, "statistics": statistics, "flops": models.flops(net, shape)}
@@ -246,7 +247,7 @@ def check(name, profile, store):
         start, counted = time.perf_counter(), name in ("softplus", "cifar10")  # computed by no network
         result, measured = CHECKS[name](profile)
         path.parent.mkdir(parents=True, exist_ok=True)
-        train.save(
+        save(
             path.parent,
             {
                 "key": key,
@@ -256,7 +257,7 @@ def check(name, profile, store):
                 "train_version": train.TRAIN_VERSION,
                 "data": {"name": data.name, "identity": data.identity, "standin": data.standin},
                 "result": result,
-                "machine": train.machine(None if counted else train.real_precision())
+                "machine": machine.describe(None if counted else machine.real_precision())
                 | measured
                 | {"seconds": time.perf_counter() - start},
             },

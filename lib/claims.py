@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from lib import experiments, runs
-from lib.rules import CLAIMS, Arms, Mixed
+from lib.findings import Arms, Mixed
+from lib.records import StoreError
+from lib.rules import CLAIMS
 from lib.stats import Estimate
 
 
@@ -115,7 +117,7 @@ def main(argv=None):
     try:
         stores = [args.runs] if args.runs else (runs.RESULTS, runs.QUICK, runs.LOCAL)
         records = [r for store in stores for r in runs.read(store)]
-    except runs.StoreError as damaged:
+    except StoreError as damaged:
         print(damaged, file=sys.stderr)
         return 1
     profiles = [args.profile] if args.profile else experiments.PROFILES[::-1]

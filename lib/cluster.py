@@ -23,7 +23,8 @@ from distributed import Client, Event, KilledWorker, LocalCluster, Variable, Wor
 from distributed.comm import CommClosedError
 
 from lib import data as datasets
-from lib import grid, runs, train
+from lib import grid, machine, runs, train
+from lib.records import Busy, lock, write
 
 PATIENCE = "20s"  # with a scheduler that does not answer
 
@@ -69,7 +70,7 @@ def connect(workers=None, scheduler=None):
             ) as cluster,
             Client(cluster) as client,
         ):
-            client.register_plugin(Share(workers, len(train.gpus())))
+            client.register_plugin(Share(workers, len(machine.gpus())))
             yield client
         return
     try:
@@ -139,8 +140,8 @@ class _Flight:
         """Sends the run off; False where another process has it in hand or has finished it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.holds.enter_context(train.lock(self.folder))
-        except train.Busy as busy:
+            self.holds.enter_context(lock(self.folder))
+        except Busy as busy:
             grid.say(f"{busy}; left to it")
             return False
         if (self.folder / "record.json").exists():
@@ -165,7 +166,7 @@ class _Flight:
     def take_checkpoint(self):
         """Writes what the worker left into the store."""
         saved = self.checkpoint.get(timeout=PATIENCE)
-        train.write(self.folder / "checkpoint.npz", lambda file: file.write(saved))
+        write(self.folder / "checkpoint.npz", lambda file: file.write(saved))
 
     def land(self):
         """Writes the finished run into the store, the record last. Raises what ended it otherwise, but for a stop."""
@@ -178,7 +179,7 @@ class _Flight:
             run = grid.describe(self.experiment, self.seed)
             raise grid.PoolError(f"{run}: its workers were lost again and again (out of memory?)") from None
         for name in sorted(files, key="record.json".__eq__):
-            train.write(self.folder / name, partial(_dump, files[name]))
+            write(self.folder / name, partial(_dump, files[name]))
         if files:
             (self.folder / "checkpoint.npz").unlink(missing_ok=True)
         self.checkpoint.delete()

@@ -3,6 +3,7 @@
 import sys
 
 from lib import data, experiments, grid, probes, runs, train
+from lib.records import StoreError
 
 TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weights
 
@@ -31,7 +32,7 @@ def main():
     for run in kept():
         try:
             error = test_error(run)
-        except train.StoreError as damage:
+        except StoreError as damage:
             print(damage, file=sys.stderr)
             return 1
         worst = max(worst, abs(error - run.test_error))

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from lib import data as datasets
-from lib import experiments, runs, train
+from lib import experiments, machine, runs, train
+from lib.records import Busy, StoreError
 
 PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between epochs: something is being timed
 
@@ -48,7 +49,7 @@ def check(name, profile):
 
     store = _store(profile)
     if runs.read_only() and runs.find_check(runs.read(store), name, profile) is None:
-        raise runs.StoreError(f"the check {name!r} is not recorded: `make record` makes it")
+        raise StoreError(f"the check {name!r} is not recorded: `make record` makes it")
     return checks.check(name, profile, store)
 
 
@@ -89,7 +90,7 @@ def complete(wanted, store, until=None):
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
             train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
-        except train.Busy as other:
+        except Busy as other:
             todo.rotate(-1)  # the others first: so processes side by side share the work
             busy += 1
             if busy == len(todo):
@@ -171,7 +172,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         say("interrupted; finished epochs are kept")
         return 130
-    except (datasets.DataError, runs.StoreError, PoolError) as error:
+    except (datasets.DataError, StoreError, PoolError) as error:
         say(error)
         return 1
     except OSError as error:
@@ -208,7 +209,7 @@ def start_keras():
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        train.real_precision()
+        machine.real_precision()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -3,7 +3,8 @@
 import re
 import sys
 
-from lib import claims, runs, train
+from lib import claims, runs
+from lib.records import write
 
 README = runs.ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL)
@@ -33,7 +34,7 @@ def updated(text, records, quick):
 
 def main():
     text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS), runs.read(runs.QUICK))
-    train.write(README, lambda file: file.write(text.encode()))
+    write(README, lambda file: file.write(text.encode()))
     return 0
 
 

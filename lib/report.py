@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import data, experiments, runs, site, train
+from lib import data, experiments, machine, runs, site
+from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 
 # For the forecast, in seconds: what a page and a run take beside training, and an image's share in a step's overhead.
 PAGE, RUN, IMAGE = 12, 4, 1e-4
-NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that have it, where training is twice as fast
 
 
 class Failed(RuntimeError):
@@ -219,7 +219,7 @@ def execute(job, page, terminal):
     }
     written = json.loads(nbformat.writes(notebook))
     written["metadata"]["report"]["digest"] = site.digest(written)
-    train.write(job.executed / f"{page}.ipynb", lambda file: file.write(json.dumps(written, indent=1).encode()))
+    write(job.executed / f"{page}.ipynb", lambda file: file.write(json.dumps(written, indent=1).encode()))
     return seconds
 
 
@@ -254,7 +254,7 @@ def _failure(page, log, error):
 
 
 def processor():
-    return f"{train.cpu_info('model name') or platform.processor() or 'an unnamed processor'}, {os.cpu_count()} cores"
+    return f"{machine.cpu_info('model name') or platform.processor() or 'an unnamed processor'}, {os.cpu_count()} cores"
 
 
 def provenance(job, records):
@@ -269,7 +269,7 @@ def provenance(job, records):
         ("Parameters", ", ".join(f"{name} {value}" for name, value in job.parameters.items())),
         ("Data", "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10"),
         ("Software", ", ".join(versions)),
-        ("Commit", train.commit()),
+        ("Commit", machine.commit()),
     ]
     if machines:
         minutes = sum(machine["seconds"] for machine in machines) / 60
@@ -294,7 +294,7 @@ def forecast(job, selected):
     text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
     text += f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
     text += " (a repeat takes seconds)"
-    if missing and not NATIVE_BFLOAT16 & set(train.cpu_info("flags").split()):
+    if missing and not machine.native_bfloat16():
         text += "\nwithout a GPU this takes about twice as long as elsewhere: the processor has no native bfloat16"
     return text
 
@@ -321,7 +321,7 @@ def pace(job):
         a @ a
         flops += 2 * len(a) ** 3
     speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
-    return 1e11 / speed * (1 if NATIVE_BFLOAT16 & set(train.cpu_info("flags").split()) else 2)
+    return 1e11 / speed * (1 if machine.native_bfloat16() else 2)
 
 
 # --- all pages ---
@@ -429,7 +429,7 @@ def main(argv=None, **changes):
     except KeyboardInterrupt:
         print("interrupted: finished pages and epochs are kept, the same command goes on from there", file=sys.stderr)
         return 130
-    except (Failed, data.DataError, runs.StoreError, site.SiteError) as error:
+    except (Failed, data.DataError, StoreError, site.SiteError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

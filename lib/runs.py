@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.train import StoreError, read_record
+from lib.records import StoreError, read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed

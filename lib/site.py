@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from lib import train
+from lib.records import write
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
@@ -147,7 +147,7 @@ def _write(site, page, mark, linked, parts):
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
     template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
     html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, texts=site.texts, linked=linked)
-    train.write(site.folder / f"{page}.html", lambda file: file.write(html.encode()))
+    write(site.folder / f"{page}.html", lambda file: file.write(html.encode()))
 
 
 # --- from a notebook to HTML ---

@@ -5,28 +5,21 @@ epoch) alone, and a checkpoint after each epoch holds the weights, the optimiser
 run that was killed and resumed ends with the same bits as one that was not (same machine, threads and precision).
 """
 
-import contextlib
 import dataclasses
-import datetime
 import hashlib
 import json
-import math
-import os
-import platform
-import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from lib import data as datasets
+from lib import machine
+from lib.records import StoreError, archive, arrays, lock, read_record, save, write
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
-PRECISIONS = ("auto", "float32", "bfloat16")
 KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are not committed
 
 
@@ -74,32 +67,6 @@ class Experiment:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class StoreError(RuntimeError):
-    """A record or its weights that can't be used; the message names the folder and says what to do."""
-
-    @classmethod
-    def damaged(cls, what, folder):
-        name = f"{folder.parent.name}/{folder.name}"
-        return cls(f"{what} of {name} is damaged: delete the folder {name} and the run will be made again")
-
-
-def sealed(record):
-    """A record with its `digest`: the SHA-256 of all else that it says, by which damage to any of its bytes shows."""
-    said = {name: value for name, value in record.items() if name != "digest"}
-    return said | {"digest": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}
-
-
-def read_record(folder):
-    """The record in a run's folder, as a dict. Raises StoreError where it is damaged or another run's."""
-    try:
-        record = json.loads((folder / "record.json").read_text())
-        if record == sealed(record) and record["key"] == folder.name:
-            return record
-    except (ValueError, KeyError, AttributeError, OSError):
-        pass
-    raise StoreError.damaged("the record", folder)
-
-
 class Run:
     """A finished run: its record, and the trained net where its weights are kept. Fields of the record are
     attributes. Raises StoreError where the record is damaged."""
@@ -132,8 +99,8 @@ class Run:
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
         try:
-            with _archive(self.weights) as file:
-                _assign(net.variables, _arrays(file))
+            with archive(self.weights) as file:
+                _assign(net.variables, arrays(file))
         except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
             raise StoreError.damaged("the file of weights", self.folder) from None
         return net
@@ -150,10 +117,10 @@ class Run:
 
         # a net that computes in bfloat16 rounds its kernels to that; done first, float16 loses nothing it could see
         half = bfloat16 if self.machine["precision"] == "bfloat16" else np.float16
-        with _archive(self.folder / "weights.npz") as file:
-            arrays = _arrays(file)
-        arrays = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in arrays]
-        write(self.folder / KEPT, lambda file: np.savez_compressed(file, *arrays))
+        with archive(self.folder / "weights.npz") as file:
+            full = arrays(file)
+        kept = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in full]
+        write(self.folder / KEPT, lambda file: np.savez_compressed(file, *kept))
 
     def _repr_html_(self):
         from html import escape
@@ -173,10 +140,6 @@ class Run:
         return f"<table><caption>Run {escape(self.key)}, seed {self.seed}</caption>{rows}</table>"
 
 
-class Busy(RuntimeError):
-    """Another process is at work on this run."""
-
-
 def build(architecture, options, shape, precision):
     """A net from models.ARCHITECTURES, computing in `precision` ("float32" or "bfloat16"; weights are float32 in
     both)."""
@@ -190,34 +153,6 @@ def build(architecture, options, shape, precision):
         return models.build(architecture, shape, **options)
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def real_precision(asked="auto"):
-    """The precision a recipe computes in here: bfloat16 only where the processor or a GPU has it natively (elsewhere it
-    is emulated, and many times slower). Raises ValueError on an unknown word."""
-    if asked not in PRECISIONS:
-        raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
-    if asked != "auto":
-        return asked
-    return "bfloat16" if gpus() or {"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()) else "float32"
-
-
-def cpu_info(what):
-    """A field of the first processor in /proc/cpuinfo ("flags", "model name"), or "" where there is none."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == what:
-                return value.strip()
-    return ""
-
-
-def gpus():
-    """The names of the GPUs that Keras' backend can use."""
-    import keras
-
-    # all devices, then the GPUs among them: asked for GPUs alone where there is none, JAX raises
-    return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
 
 
 def train(experiment, seed, store, on_epoch=None, callbacks=()):
@@ -250,7 +185,7 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks):
             raise ValueError(f"unknown probe {name!r}; choose from {', '.join(probes.PROBES)}")
     sets = images(experiment, data)
     backend.make_deterministic(seed)
-    precision = real_precision(recipe.precision)
+    precision = machine.real_precision(recipe.precision)
     model = build(experiment.architecture, experiment.options, shape, precision)
     compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
     state = _restore(folder, model, precision) or {"precision": precision, "curve": [], "probes": {}, "seconds": []}
@@ -308,7 +243,7 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks):
             "statistics": statistics,
             "flops": models.flops(model, shape),
             "probes": state["probes"],
-            "machine": machine(precision)
+            "machine": machine.describe(precision)
             | {
                 "seconds": sum(state["seconds"]),
                 "seconds_per_epoch": float(np.median(state["seconds"])),
@@ -398,27 +333,9 @@ def _assign(variables, values):
         variable.assign(value)
 
 
-@contextlib.contextmanager
-def _archive(path):
-    """An open npz file; opened here, because np.load leaves a damaged one open."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        yield archive
-
-
-def _arrays(file, also=None):
-    """The arrays of an open npz file in the order in which they were saved, but for the one called `also`.
-
-    Raises ValueError where a name is not as np.savez gave it: contents have a checksum in the archive, but names,
-    which say which array is which, have none."""
-    names = [name for name in file.files if name != also]
-    if sorted(names) != sorted(f"arr_{i}" for i in range(len(names))):
-        raise ValueError("the names of the arrays are damaged")
-    return [file[f"arr_{i}"] for i in range(len(names))]
-
-
 def _checkpoint(folder, model, state):
-    arrays = [np.asarray(v) for v in _state(model)]
-    write(folder / "checkpoint.npz", lambda file: np.savez(file, *arrays, state=np.array(json.dumps(state))))
+    values = [np.asarray(v) for v in _state(model)]
+    write(folder / "checkpoint.npz", lambda file: np.savez(file, *values, state=np.array(json.dumps(state))))
 
 
 def _restore(folder, model, precision):
@@ -426,99 +343,14 @@ def _restore(folder, model, precision):
     or a damaged one (then it is deleted)."""
     path = folder / "checkpoint.npz"
     try:
-        with _archive(path) as saved:
+        with archive(path) as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
                 return None
-            _assign(_state(model), _arrays(saved, also="state"))
+            _assign(_state(model), arrays(saved, also="state"))
     except FileNotFoundError:
         return None
     except Exception:  # a damaged file can take a parser anywhere
         path.unlink()
         return None
     return state
-
-
-def save(folder, record, model=None):
-    """Writes a finished run: weights first, the record last, so that a run is done when its record exists."""
-    if model is not None:
-        arrays = [np.asarray(v) for v in model.variables]
-        write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
-    text = json.dumps(sealed(_finite(record)), indent=1, allow_nan=False) + "\n"
-    write(folder / "record.json", lambda file: file.write(text.encode()))
-    for leftover in folder.glob("checkpoint.npz*"):  # one that a killed process left half-written included
-        leftover.unlink()
-
-
-def _finite(value):
-    """A value for JSON, which has no NaN and no infinity: None stands where a run that diverged measured one."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write(path, dump: Callable):
-    """Writes a file whole or not at all: `dump(file)` into a temporary neighbour, flushed to disk, then moved into
-    place."""
-    part = path.with_name(path.name + f".{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            dump(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def lock(folder):
-    """Holds a run's folder for this process. Raises Busy where another one does."""
-    import fcntl
-
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # the system lets go of it when the process ends, however it ends
-        except BlockingIOError:
-            raise Busy(f"run {folder.name} is being trained by another process") from None
-        yield
-
-
-def machine(precision):
-    """What may differ between two identical runs: where, when, by what commit and versions.
-
-    precision: what the networks computed in, None where there were none; then Keras is not imported.
-    """
-    device, backend = "cpu", None
-    if precision is not None:
-        import keras
-
-        device, backend = next(iter(gpus()), device), keras.backend.backend()
-    return {
-        "device": device,
-        "cpu": cpu_info("model name") or platform.processor(),
-        "backend": backend,
-        "precision": precision,
-        "threads": threads(),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("numpy", *(("keras", backend) if backend else ()))},
-    }
-
-
-def threads():
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def commit():
-    """The commit of the code, with "-dirty" behind it where files differ; "unknown" outside a checkout."""
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    return "unknown"

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lib import claims, experiments, rules, runs, train
+from lib import claims, experiments, findings, rules, runs
+from lib.records import sealed
 from lib.train import TRAIN_VERSION
 
 # --- made-up records ---
@@ -459,7 +460,7 @@ def test_title():
         verdicts = dict.fromkeys(claims.CLAIMS, "reproduced") | dict(
             zip(("C7", "C8", "C15", "C11"), words, strict=True)
         )
-        found = [rules.Finding(name, "", "", "", "", "pp", word, source=source) for name, word in verdicts.items()]
+        found = [findings.Finding(name, "", "", "", "", "pp", word, source=source) for name, word in verdicts.items()]
         return tuple(claims.title(found).values())
 
     yes = "reproduced"
@@ -481,7 +482,7 @@ def write(store, records):
     for r in records:
         folder = store / r["key"]
         folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(train.sealed(r)))
+        (folder / "record.json").write_text(json.dumps(sealed(r)))
     return store
 
 

@@ -17,7 +17,8 @@ from conftest import essence
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed: `make record WORKERS=2` installs it")
 
-from lib import cluster, experiments, grid, runs, train
+from lib import cluster, experiments, grid, machine, runs
+from lib.records import lock
 from lib.train import Experiment, Recipe
 
 # Dask's own threads and sockets end when they end
@@ -68,7 +69,7 @@ def test_workers_make_what_one_process_makes(tmp_path, capfd):
     capfd.readouterr()
     with cluster.connect(workers=2) as client:
         cluster.complete(wanted, tmp_path / "many", client=client)
-        threads = client.run(train.threads)
+        threads = client.run(machine.threads)
     alone, many = finished(tmp_path / "alone"), finished(tmp_path / "many")
     assert len(many) == 4
     assert many.keys() == alone.keys()
@@ -78,7 +79,7 @@ def test_workers_make_what_one_process_makes(tmp_path, capfd):
     assert not list((tmp_path / "many").glob("*/checkpoint*"))
     assert all((folder / "weights.npz").exists() for folder in (tmp_path / "many").iterdir())
     assert sorted(threads.values()) == sorted(
-        len(range(index, train.threads(), 2)) or train.threads() for index in range(2)
+        len(range(index, machine.threads(), 2)) or machine.threads() for index in range(2)
     )
     lines = capfd.readouterr().err.splitlines()
     for seed in range(4):
@@ -144,7 +145,7 @@ def test_a_lost_scheduler_is_one_clear_line_and_what_was_finished_is_kept(tmp_pa
             cluster.complete([(NET, 0), (SLOW, 0)], store, client=client)
         killer.join()
         assert list(finished(store)) == [quick]
-        with train.lock(store / slow):  # it is free for the next start
+        with lock(store / slow):  # it is free for the next start
             pass
     finally:
         for process in (scheduler, worker):

@@ -19,7 +19,8 @@ import pytest
 from conftest import essence
 
 from lib import runs, site, train
-from lib.train import Experiment, Recipe, Run, StoreError
+from lib.records import StoreError, read_record
+from lib.train import Experiment, Recipe, Run
 
 TINY = Experiment("tiny", Recipe(epochs=1, learning_rate=0.1, batch=20), {"width": 4}, n_train=60, test=True)
 WAYS = ("flip a bit", "change a digit", "cut", "empty", "remove", "folder")
@@ -139,7 +140,7 @@ def outcome(build):
     """What a build ends with: each record but for its machine, each net's weights, the pages' names."""
     found = {}
     for path in sorted((build / "runs").glob("*/record.json")):
-        record = train.read_record(path.parent)
+        record = read_record(path.parent)
         weights = ()
         if record["kind"] == "train":
             with np.load(path.parent / "weights.npz", allow_pickle=False) as file:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lib import checks, data, experiments, grid, runs, train
-from lib.train import Busy, Experiment, Recipe
+from lib.records import Busy
+from lib.train import Experiment, Recipe
 
 TWO_EPOCHS = Experiment("softmax", Recipe(epochs=2, learning_rate=0.1, batch=20), n_train=60)
 WANTED = [(TWO_EPOCHS, 0), (TWO_EPOCHS, 1)]
@@ -67,7 +68,7 @@ def test_get_trains_what_is_missing_and_nothing_twice(trained, capsys, monkeypat
 
     monkeypatch.setattr(train, "train", lambda experiment, seed, store, **options: trained.append((experiment, seed)))
     grid.get("C2", "smoke", seed=3, seeds=2)
-    assert [seed for _, seed in trained[2:]] == [3, 4, 3, 4]
+    assert [seed for _, seed in trained[2:]] == [3, 3, 4, 4]
     assert all(line.startswith("[") for line in lines(capsys))
 
 

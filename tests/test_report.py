@@ -19,6 +19,7 @@ from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
 
 from lib import claims, experiments, report, runs, site, train
+from lib.records import sealed
 
 PARAMETERS = 'profile = "quick"\nseed = 0\nseeds = 1'
 PAGES = {"01_first": (), "02_second": ("C7",)}
@@ -65,7 +66,7 @@ def record(folder, key="0" * 16, **fields):
     machine |= {"commit": "abc", "date": "2026-01-01"}
     made = {"key": key, "kind": "train", "train_version": 0, "data": {"standin": False}, "machine": machine} | fields
     (folder / key).mkdir(parents=True)
-    (folder / key / "record.json").write_text(json.dumps(train.sealed(made)))
+    (folder / key / "record.json").write_text(json.dumps(sealed(made)))
 
 
 def trained(experiment, seed):

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from lib import runs
-from lib.train import Experiment, Recipe, sealed
+from lib.records import StoreError, sealed
+from lib.train import Experiment, Recipe
 
 
 def record(key="a" * 16, architecture="resnet", standin=False, **rest):
@@ -86,7 +87,7 @@ def test_read_passes_over_unfinished_runs_and_missing_stores(store, tmp_path):
 )
 def test_damaged_records_are_named(store, text):
     (store / ("a" * 16) / "record.json").write_text(text)
-    with pytest.raises(runs.StoreError) as caught:
+    with pytest.raises(StoreError) as caught:
         runs.read(store)
     message = str(caught.value)
     assert f"the record of runs/{'a' * 16} is damaged" in message
@@ -97,7 +98,7 @@ def test_damaged_records_are_named(store, text):
 
 def test_binary_rubbish_is_damaged_too(store):
     (store / ("a" * 16) / "record.json").write_bytes(b"\xff\xfe\x00rubbish")
-    with pytest.raises(runs.StoreError):
+    with pytest.raises(StoreError):
         runs.read(store)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from conftest import essence, randomise
 
-from lib import backend, data, models, probes, train
-from lib.train import Busy, Experiment, Recipe, Run
+from lib import backend, data, machine, models, probes, records, train
+from lib.records import Busy, write
+from lib.train import Experiment, Recipe, Run
 
 TESTS = Path(__file__).parent
 
@@ -43,7 +44,7 @@ PRECISIONS = [
     pytest.param(
         "bfloat16",
         marks=pytest.mark.skipif(
-            not {"avx512_bf16", "amx_bf16"} & set(train.cpu_info("flags").split()),
+            not machine.native_bfloat16(),
             reason="this processor has no bfloat16 of its own",
         ),
     ),
@@ -288,31 +289,16 @@ def test_a_checkpoint_of_another_precision_is_not_taken(tmp_path):
     assert train._restore(tmp_path, model, "bfloat16") == {"precision": "bfloat16"}
 
 
-def test_write_is_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "record.json"
-    train.write(path, lambda file: file.write(b"old"))
-
-    def failing(file):
-        file.write(b"half of the n")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        train.write(path, failing)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-    train.write(path, lambda file: file.write(b"new"))
-    assert path.read_bytes() == b"new"
-
-
 def test_a_run_is_done_when_its_record_exists(tmp_path, monkeypatch):
     """The record is the last thing written, so that what is interrupted before is not taken for finished."""
-    written, write = [], train.write
+    written = []
 
     def watched(path, dump):
         written.append(path.name)
         write(path, dump)
 
-    monkeypatch.setattr(train, "write", watched)
+    for module in (train, records):
+        monkeypatch.setattr(module, "write", watched)
     folder = tmp_path / FAST.key(0, data.load("cifar10").identity)
     folder.mkdir()
     (folder / "checkpoint.npz.7.part").touch()  # what a process killed while it wrote leaves behind
@@ -352,8 +338,8 @@ def test_a_second_process_is_told_that_the_run_is_busy(tmp_path):
     key = FAST.key(0, data.load("cifar10").identity)
     (tmp_path / key).mkdir()
     code = (
-        "import sys; from pathlib import Path; from lib import train\n"
-        "with train.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys; from pathlib import Path; from lib.records import lock\n"
+        "with lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     with python(code, tmp_path / key) as holder:
         assert holder.stdout.readline() == "held\n"
@@ -777,31 +763,7 @@ def test_the_key_is_the_same_in_any_process_and_after_json():
     assert stdout.strip() == EXPERIMENT.key(0, "identity"), stderr
 
 
-# --- the machine ---
-
-
-@pytest.mark.parametrize(
-    ("flags", "gpus", "expected"),
-    [
-        ("fpu avx512_bf16 sse", [], "bfloat16"),
-        ("fpu amx_bf16", [], "bfloat16"),
-        ("fpu avx512f", [], "float32"),  # bfloat16 would be emulated, and many times slower
-        ("fpu not_avx512_bf16_at_all", [], "float32"),
-        ("", [], "float32"),
-        ("", ["gpu:0"], "bfloat16"),
-    ],
-)
-def test_bfloat16_only_where_the_machine_has_it(monkeypatch, flags, gpus, expected):
-    monkeypatch.setattr(train, "cpu_info", lambda what: flags)
-    monkeypatch.setattr(train, "gpus", lambda: gpus)
-    assert train.real_precision() == train.real_precision("auto") == expected
-    for asked in ("float32", "bfloat16"):
-        assert train.real_precision(asked) == asked
-
-
-def test_unknown_precision():
-    with pytest.raises(ValueError, match="unknown precision 'half'; choose one of auto, float32, bfloat16"):
-        train.real_precision("half")
+# --- the module ---
 
 
 @pytest.mark.parametrize(("precision", "policy"), [("float32", "float32"), ("bfloat16", "mixed_bfloat16")])

@@ -17,7 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from lib import grid, runs, train
+from lib import grid, machine, runs
+from lib.records import write
 
 ROUNDS = 5
 STEPS = (10, 30, 50)  # tied steps over which growth is measured
@@ -70,10 +71,10 @@ def compare(contenders):
 def row(name, unit, ours, peer, peer_value, ratio, precision="auto", **more):
     """A row of bench.json; ratio: above 1, ours is better."""
     print(f"{name}: {ours:.4g} {unit}, {ratio:.2f} x {peer} ({peer_value:.4g})", flush=True)
-    machine = train.machine(train.real_precision(precision))
-    machine["versions"]["torch"] = metadata.version("torch")
+    described = machine.describe(machine.real_precision(precision))
+    described["versions"]["torch"] = metadata.version("torch")
     found = {"name": name, "unit": unit, "ours": ours, "peer": peer, "peer_value": peer_value, "ratio": ratio}
-    return found | more | {"machine": machine}
+    return found | more | {"machine": described}
 
 
 def training(name, architecture, n, precision):
@@ -227,7 +228,7 @@ def main(argv=None):
             rows = json.loads(RESULT.read_text()) if RESULT.exists() else []
             rows = [old for old in rows if old["name"] not in {row["name"] for row in new}] + new
             text = json.dumps(sorted(rows, key=lambda row: row["name"]), indent=1) + "\n"
-            train.write(RESULT, lambda file, text=text: file.write(text.encode()))
+            write(RESULT, lambda file, text=text: file.write(text.encode()))
 
 
 if __name__ == "__main__":

@@ -54,11 +54,11 @@ def bare_step(architecture, precision="auto", portable=False, **options):
 
     portable: by the operations that serve every backend.
     """
-    from lib import backend, train
+    from lib import backend, machine, train
 
     if portable:
         backend.is_tensorflow = lambda: False
-    model = train.build(architecture, options, SHAPE, train.real_precision(precision))
+    model = train.build(architecture, options, SHAPE, machine.real_precision(precision))
     _repeat(_training_step(model), STEPS, STEPS * BATCH)
 
 
@@ -71,10 +71,10 @@ def parts(architecture, precision="auto", **options):
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from lib import train
+    from lib import machine, train
 
     tf.config.threading.set_inter_op_parallelism_threads(1)  # one operation at a time: their times add up
-    step = _training_step(train.build(architecture, options, SHAPE, train.real_precision(precision)))
+    step = _training_step(train.build(architecture, options, SHAPE, machine.real_precision(precision)))
     for _ in range(5):
         step()
     with tempfile.TemporaryDirectory() as folder:
@@ -97,9 +97,9 @@ def growing(steps, recompute=False, batch=BATCH):
     """The training step of a net of one stage with this many tied steps."""
     import keras
 
-    from lib import models, train
+    from lib import machine, models
 
-    keras.config.set_dtype_policy("mixed_bfloat16" if train.real_precision() == "bfloat16" else "float32")
+    keras.config.set_dtype_policy("mixed_bfloat16" if machine.real_precision() == "bfloat16" else "float32")
     _repeat(_training_step(models.ResidualNet(SHAPE, (steps,), tied=True, recompute=recompute), batch), 3, 3)
 
 
@@ -108,9 +108,9 @@ def own_step():
     import keras
     import tensorflow as tf
 
-    from lib import layers, train
+    from lib import layers, machine
 
-    precision = train.real_precision()
+    precision = machine.real_precision()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     block = layers.ResidualBlock(16)
     x = tf.Variable(tf.cast(tf.random.normal((BATCH, 32, 32, 16)), precision))
@@ -158,7 +158,7 @@ def convolutions(architecture, precision="auto", **options):
     import tensorflow as tf
     from keras import layers, ops
 
-    from lib import models, train
+    from lib import machine, models, train
 
     model = train.build(architecture, options, SHAPE, "float32")
     calls = []
@@ -169,7 +169,7 @@ def convolutions(architecture, precision="auto", **options):
 
     with models.watched(models.sublayers(model, layers.Conv2D), note):
         model(ops.zeros((1, *SHAPE), "uint8"))
-    dtype = train.real_precision(precision)
+    dtype = machine.real_precision(precision)
 
     def ready(*shape):
         return tf.Variable(
@@ -210,14 +210,14 @@ def keras_fit(n=3, precision="auto", wait=True):
     import tensorflow as tf
     from keras import layers
 
-    from lib import models, train
+    from lib import machine, models
 
     def conv(x, width, kernel=3, stride=1, activate=True):
         x = layers.Conv2D(width, kernel, stride, "same", use_bias=False)(x)
         x = layers.BatchNormalization()(x)
         return layers.ReLU()(x) if activate else x
 
-    if train.real_precision(precision) == "bfloat16":
+    if machine.real_precision(precision) == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     inputs = keras.Input(SHAPE, dtype="uint8")
     x = conv(models.scaling(3)(inputs), 16)
@@ -244,11 +244,11 @@ def torch(n=3, tied=False, precision="auto", jit=False):
     import torch
     from torch.nn import functional
 
-    from lib import data, train
+    from lib import data, machine
     from tests.bench import torch_nets
 
-    low = train.real_precision(precision) == "bfloat16"
-    torch.set_num_threads(train.threads())
+    low = machine.real_precision(precision) == "bfloat16"
+    torch.set_num_threads(machine.threads())
     model = torch_nets.ResidualNet(n, tied).to(memory_format=torch.channels_last).train()
     run = torch.compile(model) if jit else model
     optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, nesterov=True, weight_decay=5e-4)

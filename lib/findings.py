@@ -1,0 +1,142 @@
+"""What rules are made of: what is measured of a run, comparisons between arms, and the finding that comes of them."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from lib import stats
+from lib.stats import Estimate
+
+MEANING = {  # of a verdict, in words for everybody
+    "reproduced": "What the paper says holds.",
+    "contradicted": "What the paper says does not hold.",
+    "inconclusive": "The runs can't decide it.",
+    "partly": "A part of it holds.",
+    "not reproduced": "No part of it is confirmed.",
+    "not testable": "What it presupposes did not come about, so there is nothing to judge.",
+    "completed": "The paper gives no number to compare with; this one fills the gap.",
+    "erratum": "The paper slipped here.",
+    "indicative": "Small runs alone: a hint, and no verdict.",
+    "not run": "It has not been measured yet.",
+}
+EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
+ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one claim; NaN stands where there is no number."""
+
+    id: str
+    claim: str  # its short title
+    how: str  # how it was tested, in a sentence without terms of art
+    paper: str  # what the paper says
+    quantity: str  # what the value is
+    unit: str  # of the value: a key of stats.UNITS, or "" for a plain number
+    verdict: str = "not run"
+    text: str = ""  # what was measured, with the numbers
+    value: float = math.nan
+    interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
+    n: int = 0  # seeds an arm
+    source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
+
+    @property
+    def shown(self):
+        """The number with its interval and seeds, as tables show it."""
+        seeds = f", {self.n} seed{'s' * (self.n > 1)}" if self.n else ""
+        return "-" if self.source == "none" else f"{Estimate(self.value, *self.interval):{self.unit}}{seeds}"
+
+    @property
+    def plain(self):
+        """How it was tested, what came out and what that means, in sentences for a student."""
+        number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}." if self.source != "none" else ""
+        expected = self.paper.startswith("nothing") and self.verdict in ("reproduced", "contradicted")
+        meaning = MEANING[self.verdict].replace(
+            "What the paper says", "What was expected" if expected else "What the paper says"
+        )
+        return " ".join(filter(None, (self.how, number, meaning)))
+
+    def json(self):
+        """A dict for JSON, in which None stands for what is no finite number."""
+        value, *interval = (float(x) if math.isfinite(x) else None for x in (self.value, *self.interval))
+        return asdict(self) | {"value": value, "interval": interval}
+
+
+# -- What is measured of a run: a number, or the mask of the images it got wrong.
+
+
+def error(run):
+    """The test error where the test was read (as a mask), else the validation error in %."""
+    return stats.unpack(run.wrong, len(run.predictions)) if isinstance(run.wrong, str) else run.val_error
+
+
+def train(run):
+    """Clean training error in %: inference mode, no augmentation."""
+    return run.train_error
+
+
+def printed(run):
+    """The last epoch's training error in %, as Keras prints it: dropout on, running mean."""
+    return run.curve[-1]["train_error"]
+
+
+def gap(run):
+    """Test (or validation) error minus clean training error, in pp."""
+    return (run.val_error if pd.isna(run.test_error) else run.test_error) - run.train_error
+
+
+class Mixed(ValueError):
+    """A comparison of runs from different kinds of device, or of different precisions."""
+
+
+class Arms(dict):
+    """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms."""
+
+    def __init__(self, frame):
+        super().__init__((arm, list(part.itertuples(index=False))) for arm, part in frame.groupby("arm", sort=False))
+
+    def named(self, *words, but=()):
+        """The arms whose label contains all these words, and none of `but`."""
+        return [a for a in self if all(w in a for w in words) and not any(w in a for w in but)]
+
+    def measured(self, arms, measure=error):
+        """The arms as `stats` takes them. Raises Mixed."""
+        machines = (run.machine for a in arms for run in self[a])
+        kinds = sorted({f"{m['device'].partition(':')[0]} in {m['precision']}" for m in machines})
+        if len(kinds) > 1:
+            raise Mixed(f"Not judged: arms that are to be compared ran on {' and on '.join(kinds)}.")
+        return [np.array([measure(run) for run in self[a]]) for a in arms]
+
+    def average(self, arm, measure=error):
+        """The mean alone, where no interval is asked for."""
+        return stats.errors(*self.measured([arm], measure)).mean()
+
+    def contrast(self, weights, measure=error):
+        """The sum of weight x mean over {arm: weight}."""
+        return stats.contrast(self.measured(weights, measure), list(weights.values()))
+
+    def mean(self, arm, measure=error):
+        return self.contrast({arm: 1}, measure)
+
+    def difference(self, a, b, measure=error):
+        return self.contrast({a: 1, b: -1}, measure)
+
+    def equivalent(self, a, b):
+        return stats.equivalent(*self.measured((a, b)), EQUIVALENT)
+
+    def ratio(self, above, below):
+        """The ratio of two contrasts; `above` names every arm."""
+        return stats.ratio(self.measured(above), list(above.values()), [below.get(a, 0) for a in above])
+
+
+def verdict(fact):
+    """The word for True, False or None, as the questions of stats.Estimate are answered."""
+    return {True: "reproduced", False: "contradicted", None: "inconclusive"}[fact]
+
+
+def parts(*verdicts):
+    """The verdict on a claim of several parts."""
+    words = set(verdicts)
+    return words.pop() if len(words) == 1 else "partly" if words & {"reproduced", "partly"} else "not reproduced"

@@ -1,0 +1,80 @@
+"""The machine that a run is made on: what it can compute in, and what a record says of it."""
+
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def real_precision(asked="auto"):
+    """The precision a recipe computes in here: bfloat16 only where the processor or a GPU has it natively (elsewhere it
+    is emulated, and many times slower). Raises ValueError on an unknown word."""
+    if asked not in PRECISIONS:
+        raise ValueError(f"unknown precision {asked!r}; choose one of {', '.join(PRECISIONS)}")
+    if asked != "auto":
+        return asked
+    return "bfloat16" if gpus() or native_bfloat16() else "float32"
+
+
+def native_bfloat16():
+    """Whether the processor computes in bfloat16 itself."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_info("flags").split()))
+
+
+def cpu_info(what):
+    """A field of the first processor in /proc/cpuinfo ("flags", "model name"), or "" where there is none."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == what:
+                return value.strip()
+    return ""
+
+
+def gpus():
+    """The names of the GPUs that Keras' backend can use."""
+    import keras
+
+    # all devices, then the GPUs among them: asked for GPUs alone where there is none, JAX raises
+    return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
+
+
+def describe(precision):
+    """What may differ between two identical runs: where, when, by what commit and versions.
+
+    precision: what the networks computed in, None where there were none; then Keras is not imported.
+    """
+    device, backend = "cpu", None
+    if precision is not None:
+        import keras
+
+        device, backend = next(iter(gpus()), device), keras.backend.backend()
+    return {
+        "device": device,
+        "cpu": cpu_info("model name") or platform.processor(),
+        "backend": backend,
+        "precision": precision,
+        "threads": threads(),
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("numpy", *(("keras", backend) if backend else ()))},
+    }
+
+
+def threads():
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def commit():
+    """The commit of the code, with "-dirty" behind it where files differ; "unknown" outside a checkout."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    return "unknown"
