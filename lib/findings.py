@@ -51,12 +51,14 @@ class Finding:
     @property
     def plain(self):
         """How it was tested, what came out and what that means, in sentences for a student."""
-        number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}." if self.source != "none" else ""
+        if self.source == "none":
+            return MEANING["not run"]
+        number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}."
         expected = self.paper.startswith("nothing") and self.verdict in ("reproduced", "contradicted")
         meaning = MEANING[self.verdict].replace(
             "What the paper says", "What was expected" if expected else "What the paper says"
         )
-        return " ".join(filter(None, (self.how, number, meaning)))
+        return f"{self.how} {number} {meaning}"
 
     def json(self):
         """A dict for JSON, in which None stands for what is no finite number."""
