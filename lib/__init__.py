@@ -1,6 +1,7 @@
 """The library behind the notebooks. In reading order, each module importing only from those before it:
 
 environment  what must be installed, read from environment.yml
+commands     how every command ends
 data         MNIST, CIFAR-10 and their stand-ins; splits, subsets, augmentation
 backend      what one backend of Keras does differently, beside its portable twin
 layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import experiments, runs
+from lib import commands, experiments, runs
 from lib.findings import Arms, Mixed
 from lib.records import StoreError
 from lib.rules import CLAIMS
@@ -114,12 +114,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.runs and not Path(args.runs).is_dir():
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
-    try:
-        stores = [args.runs] if args.runs else (runs.RESULTS, runs.QUICK, runs.LOCAL)
-        records = [r for store in stores for r in runs.read(store)]
-    except StoreError as damaged:
-        print(damaged, file=sys.stderr)
-        return 1
+    return commands.ended(lambda: _print(args), StoreError)
+
+
+def _print(args):
+    stores = [args.runs] if args.runs else (runs.RESULTS, runs.QUICK, runs.LOCAL)
+    records = [r for store in stores for r in runs.read(store)]
     profiles = [args.profile] if args.profile else experiments.PROFILES[::-1]
     found = fullest(*(judge(p, records, standin=fake) for p in profiles for fake in (False, True)))
     if args.json:
@@ -127,7 +127,6 @@ def main(argv=None):
     else:
         rows = ((f.id, f.claim, f.quantity, f.shown, f.verdict) for f in found)
         print(pd.DataFrame(rows, columns=["id", "claim", "number", "found", "verdict"]).to_string(index=False))
-    return 0
 
 
 if __name__ == "__main__":

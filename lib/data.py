@@ -31,6 +31,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from lib import commands
+
 
 class DataError(Exception):
     """Data that can't be used. The message is one line: which file, what is wrong, what to do."""
@@ -477,13 +479,11 @@ def shift(images: np.ndarray, dy: int, dx: int) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns its exit code."""
     argparse.ArgumentParser(prog="python -m lib.data", description="Fetch or verify the data.").parse_args(arguments)
-    try:
-        datasets = [load(name) for name in SPECS]
-    except DataError as error:
-        _say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return commands.ended(_verify, DataError)
+
+
+def _verify():
+    datasets = [load(name) for name in SPECS]
     for d in datasets:
         print(f"{d.name}: {len(d.y_train):,} + {len(d.y_test):,} images from {d.source}, identity {d.identity[:12]}")
     if any(d.standin for d in datasets):

@@ -2,7 +2,7 @@
 
 import sys
 
-from lib import data, experiments, grid, probes, runs, train
+from lib import commands, data, experiments, grid, probes, runs, train
 from lib.records import StoreError
 
 TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weights
@@ -25,16 +25,16 @@ def test_error(run):
 
 
 def main():
+    return commands.ended(_evaluate, StoreError)
+
+
+def _evaluate():
     if any(data.load(name).standin for name in data.SPECS):
         print(f"the kept nets are evaluated on the real data: {data.HOW_TO_GET}", file=sys.stderr)
         return 1
     worst = 0.0
     for run in kept():
-        try:
-            error = test_error(run)
-        except StoreError as damage:
-            print(damage, file=sys.stderr)
-            return 1
+        error = test_error(run)
         worst = max(worst, abs(error - run.test_error))
         text = grid.describe(train.Experiment(**run.experiment), run.seed)
         print(f"{run.key} {text}: recorded {run.test_error:.2f} %, from its kept weights {error:.2f} %", flush=True)

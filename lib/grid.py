@@ -10,8 +10,8 @@ from collections import deque
 from functools import partial
 from pathlib import Path
 
+from lib import commands, experiments, machine, runs, train
 from lib import data as datasets
-from lib import experiments, machine, runs, train
 from lib.records import Busy, StoreError
 
 PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between epochs: something is being timed
@@ -164,21 +164,16 @@ def main(argv=None):
     args = parser.parse_args(argv)
     until = None if args.hours is None else time.monotonic() + 3600 * args.hours
     store = runs.QUICK if args.profile == "quick" else _store(args.profile)
-    try:
-        with _pool(args.workers, args.scheduler) as finish:
-            _record(args.profile, args.only, store, until, finish)
-    except Stopped as stopped:
-        say(stopped)
-    except KeyboardInterrupt:
-        say("interrupted; finished epochs are kept")
-        return 130
-    except (datasets.DataError, StoreError, PoolError) as error:
-        say(error)
-        return 1
-    except OSError as error:
-        say(f"{error.filename or 'the disk'}: {error.strerror or error}")
-        return 1
-    return 0
+
+    def work():
+        try:
+            with _pool(args.workers, args.scheduler) as finish:
+                _record(args.profile, args.only, store, until, finish)
+        except Stopped as stopped:
+            say(stopped)
+
+    known = datasets.DataError, StoreError, PoolError
+    return commands.ended(work, *known, interrupted="interrupted; finished epochs are kept")
 
 
 def _count(text):

@@ -3,8 +3,8 @@
 import re
 import sys
 
-from lib import claims, runs
-from lib.records import write
+from lib import claims, commands, runs
+from lib.records import StoreError, write
 
 README = runs.ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL)
@@ -33,9 +33,12 @@ def updated(text, records, quick):
 
 
 def main():
+    return commands.ended(_update, StoreError)
+
+
+def _update():
     text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS), runs.read(runs.QUICK))
     write(README, lambda file: file.write(text.encode()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import data, experiments, machine, runs, site
+from lib import commands, data, experiments, machine, runs, site
 from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
@@ -423,21 +423,16 @@ def prepare(args, changes):
 def main(argv=None, **changes):
     """The command line; returns its exit code. changes: fields of the Job that are not to be the repository's."""
     args = arguments(argv, changes.get("pages", experiments.PAGES))
-    try:
+
+    def work():
         job = prepare(args, changes)
         make(job, args.selected)
-    except KeyboardInterrupt:
-        print("interrupted: finished pages and epochs are kept, the same command goes on from there", file=sys.stderr)
-        return 130
-    except (Failed, data.DataError, StoreError, site.SiteError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    if job.standin:
-        print(f"These are stand-in data; {data.HOW_TO_GET}")
-    return 0
+        if job.standin:
+            print(f"These are stand-in data; {data.HOW_TO_GET}")
+
+    known = Failed, data.DataError, StoreError, site.SiteError
+    goes_on = "interrupted: finished pages and epochs are kept, the same command goes on from there"
+    return commands.ended(work, *known, interrupted=goes_on)
 
 
 if __name__ == "__main__":

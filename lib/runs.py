@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib import commands
 from lib.records import StoreError, read_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,18 +113,17 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.runs and not Path(args.runs).is_dir():
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
-    try:
-        table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, QUICK, LOCAL)) for r in read(folder)])
-    except StoreError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return commands.ended(lambda: _print(args), StoreError)
+
+
+def _print(args):
+    table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, QUICK, LOCAL)) for r in read(folder)])
     if args.json:
         print(table.to_json(orient="records", indent=1))
     elif args.csv:
         print(table.to_csv(index=False), end="")
     else:
         print(table.round(2).to_string(index=False) if len(table) else "no runs yet: make report makes some")
-    return 0
 
 
 if __name__ == "__main__":

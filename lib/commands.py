@@ -1,0 +1,28 @@
+"""How every command ends: an exit code, and one line on stderr for whatever a user can cause."""
+
+import sys
+from collections.abc import Callable
+
+
+def ended(work: Callable, *expected, interrupted="interrupted"):
+    """Calls work() and returns the exit code: what it returns (None is 0), 1 after an error, 130 after Ctrl-C.
+
+    expected: the exceptions whose messages are written for users. A disk that refuses and memory that is used up are
+    told as well. Anything else is a fault of ours, and keeps its traceback.
+    """
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        line, code = interrupted, 130
+    except expected as error:
+        line, code = error, 1
+    except OSError as error:
+        line, code = f"{error.filename or 'the disk'}: {error.strerror or error}", 1
+    except MemoryError as error:
+        line, code = f"out of memory ({error or 'no more to be had'}): what was finished is kept, so start it again", 1
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's word for it
+            raise
+        line, code = "out of memory in TensorFlow: what was finished is kept, so start it again", 1
+    print(line, file=sys.stderr, flush=True)
+    return code
