@@ -759,7 +759,7 @@ def test_main_reports_damage_in_one_line(mini, monkeypatch, capsys, tmp_path):
     assert data.main([]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert re.fullmatch(r"error: .*mnist\.npz can't be read: .*\n", told.err)
+    assert re.fullmatch(r".*mnist\.npz can't be read: .*\n", told.err)
 
 
 def test_main_interrupted(monkeypatch):
