@@ -77,7 +77,7 @@ EQUAL_PARAMETERS = {"n = 2": {"n": 2}, "n = 7, width 8": {"n": 7, "width": 8}, "
 # What the runs of `rates` chose on validation: E, and the peak rate of each arm at full scale, out of RATES.
 EQUAL = "n = 2"
 RATES = (0.05, 0.1, 0.2)
-CHOSEN = {"tied": 0.2, "untied": 0.2, "equal parameters": 0.1}
+CHOSEN = {"tied": 0.2, "untied": 0.2, "equal parameters": 0.2}
 
 # The nets of B3: tied ones below a size, and what they are to stand up to.
 AIM = {

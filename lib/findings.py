@@ -9,17 +9,18 @@ import pandas as pd
 from lib import stats
 from lib.stats import Estimate
 
-MEANING = {  # of a verdict, in words for everybody
-    "reproduced": "What the paper says holds.",
-    "contradicted": "What the paper says does not hold.",
-    "inconclusive": "The runs can't decide it.",
-    "partly": "A part of it holds.",
-    "not reproduced": "No part of it is confirmed.",
-    "not testable": "What it presupposes did not come about, so there is nothing to judge.",
-    "completed": "The paper gives no number to compare with; this one fills the gap.",
-    "erratum": "The paper slipped here.",
-    "indicative": "Small runs alone: a hint, and no verdict.",
-    "not run": "It has not been measured yet.",
+# Each verdict: what it means, in words for everybody; its kind, for a colour; its shape, for those who see none.
+VERDICTS = {
+    "reproduced": ("What the paper says holds.", "good", "✔"),
+    "contradicted": ("What the paper says does not hold.", "bad", "✘"),
+    "inconclusive": ("The runs can't decide it.", "fair", "≈"),
+    "partly": ("A part of it holds.", "fair", "◐"),
+    "not reproduced": ("No part of it is confirmed.", "bad", "■"),
+    "not testable": ("What it presupposes did not come about, so there is nothing to judge.", "none", "○"),
+    "completed": ("The paper gives no number to compare with; this one fills the gap.", "good", "◆"),
+    "erratum": ("The paper slipped here.", "fair", "▲"),
+    "indicative": ("Small runs alone: a hint, and no verdict.", "none", "◇"),
+    "not run": ("It has not been measured yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
 ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
@@ -52,10 +53,10 @@ class Finding:
     def plain(self):
         """How it was tested, what came out and what that means, in sentences for a student."""
         if self.source == "none":
-            return MEANING["not run"]
+            return VERDICTS["not run"][0]
         number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}."
         expected = self.paper.startswith("nothing") and self.verdict in ("reproduced", "contradicted")
-        meaning = MEANING[self.verdict].replace(
+        meaning = VERDICTS[self.verdict][0].replace(
             "What the paper says", "What was expected" if expected else "What the paper says"
         )
         return f"{self.how} {number} {meaning}"

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+from lib.findings import VERDICTS
 from lib.records import write
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -138,12 +139,15 @@ def _holds(path, mark):
 
 def _write(site, page, mark, linked, parts):
     import jinja2
+    from bs4 import BeautifulSoup
     from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["label"] = label
+    environment.globals["verdicts"] = VERDICTS
+    environment.globals["badge"] = lambda word: Markup(_badge(BeautifulSoup("", "html.parser"), word))  # noqa: S704
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
     template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
     html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, texts=site.texts, linked=linked)
@@ -209,9 +213,29 @@ def _tidy(soup, site):
         link = _download(soup, table, f"table-{number}.csv")
         _scroll(soup, table, f"Table {number}{': ' * bool(caption)}{caption}")
         table.parent.insert_after(link)
+    for place in soup.select("td, p > strong"):
+        _mark_verdict(soup, place)
     for wide in soup.select("pre, math[display=block]"):
         wide["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
     return contents
+
+
+def _mark_verdict(soup, place):
+    """Gives colour and shape to the verdict that a table's cell holds, or that a claim's bold head ends with."""
+    head, _, word = place.get_text().rpartition(": ") if place.name == "strong" else ("", "", place.get_text())
+    word, dot = word.removesuffix("."), "." * word.endswith(".")
+    if word in VERDICTS and bool(head) == (place.name == "strong"):
+        place.clear()
+        place.extend([f"{head}: " * bool(head), _badge(soup, word), dot])
+
+
+def _badge(soup, word):
+    """A verdict as word, colour and shape."""
+    _, kind, shape = VERDICTS[word]
+    badge = soup.new_tag("span", attrs={"class": f"verdict {kind}"})
+    badge.append(soup.new_tag("span", attrs={"aria-hidden": "true"}, string=shape))
+    badge.append(f" {word}")
+    return badge
 
 
 def _target(href, site):

@@ -483,6 +483,19 @@ def test_a_table_is_its_own_download(pages):
     assert list(csv.reader(io.StringIO(unquote(text)))) == [["", "a, b"], ['say "x"', "±1 %"]]
 
 
+def test_a_verdict_has_colour_and_shape_where_it_is_one(pages):
+    table = "<table><tr><th>C7</th><td>contradicted</td><td>as reproduced</td></tr></table>"
+    says = text("**C7, It fails: not reproduced.** It was reproduced, **reproduced** in bold.")
+    soup = pages(shown(new_output("display_data", {"text/html": table})), says)
+    badges = soup.select("span.verdict")
+    assert [(badge["class"][1], badge.get_text()) for badge in badges] == [
+        ("bad", "✘ contradicted"),
+        ("bad", "■ not reproduced"),
+    ]
+    assert all(badge.span["aria-hidden"] == "true" for badge in badges)
+    assert "✘" not in unquote(soup.select_one("a[download]")["href"])
+
+
 def test_front_page(pages):
     pages(code("x"), profile="quick")
     front = pages.front
