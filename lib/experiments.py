@@ -341,7 +341,7 @@ class Design:
                 "feedback", states=states, steps=self.deep + states - 1, feedback=feedback, final=False
             )
             for states in (2, 3)
-            for words, feedback in (("feed-back", True), ("none", False))
+            for words, feedback in (("with feed-back", True), ("without", False))
         }
 
     def B5(self):

@@ -448,8 +448,8 @@ def b4(arms):
         shown = ", ".join(f"{e:.1f}" for e in np.mean([f["trained"] for f in found], axis=0))
         return f"{arm} ({arms[arm][0].parameters:,} weights): {shown} from t = {found[0]['first']} on"
 
-    changes = {a: arms.difference(a, a.replace("feed-back", "none")) for a in arms.named("feed-back")}
-    text = f"With minus without: {each(changes)}. Error in % by the step of the read-out: "
+    changes = {a: arms.difference(a, a.replace("with feed-back", "without")) for a in arms.named("with feed-back")}
+    text = f"Minus the same without: {each(changes)}. Error in % by the step of the read-out: "
     return "completed", [*changes.values()][-1], text + "; ".join(map(course, arms)) + "."
 
 
