@@ -462,7 +462,7 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     records: as `runs.read` gives them.
     """
     index = {
-        (_canonical(r["experiment"]), r["seed"]): r
+        (_canonical(asdict(Experiment.of(r["experiment"]))), r["seed"]): r
         for r in records
         if r["kind"] == "train" and r["data"]["standin"] == standin and r["train_version"] == TRAIN_VERSION
     }

@@ -28,7 +28,7 @@ def head(classes):
 
 
 # kernel and stride of the first convolution, and the max-pool behind it (size, stride 2)
-STEMS = {"cifar": (3, 1, None), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
+STEMS = {"cifar": (3, 1, None), "pooled": (3, 1, 2), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
 
 
 class ResidualNet(keras.Model):
@@ -206,9 +206,9 @@ class FeedbackNet(keras.Model):
 
 
 def he_net(shape, n=3, **options):
-    """A net of He et al.'s CIFAR family: three stages of n blocks, 6n + 2 weight layers. `recnet` and `resnet` are
-    this."""
-    return ResidualNet(shape, (n, n, n), **options)
+    """A net of He et al.'s CIFAR family: three stages of n blocks, 6n + 2 weight layers; or of n[0], n[1], ... blocks.
+    `recnet` and `resnet` are this."""
+    return ResidualNet(shape, n if isinstance(n, list | tuple) else (n, n, n), **options)
 
 
 def resnet18(shape, **options):

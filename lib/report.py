@@ -302,7 +302,9 @@ def forecast(job, selected):
 def _flops(experiment):
     """Forward FLOPs an image, roughly: 6n convolutions of width 16 on 32 x 32 pixels, or what costs the same."""
     n, width = experiment.options.get("n"), experiment.options.get("width", 16)
-    return 28e6 * n * (width / 16) ** 2 if n else {"resnet18": 1.1e9}.get(experiment.architecture, 2e6)
+    if not n:
+        return {"resnet18": 1.1e9}.get(experiment.architecture, 2e6)
+    return 28e6 * np.mean(n) * (width / 16) ** 2
 
 
 def _work(flops, images, epochs):

@@ -84,7 +84,8 @@ def ledger(records):
                 "architecture": e["architecture"],
                 "options": ", ".join(f"{k}={v}" for k, v in e["options"].items()),
                 "recipe": "{optimizer} {learning_rate:g}".format(**e["recipe"])
-                + ", augmented" * e["recipe"]["augment"],
+                + ", augmented" * e["recipe"]["augment"]
+                + ", smoothed labels" * bool(e["recipe"].get("label_smoothing")),
                 "data": e["dataset"] + (" (stand-in)" if r["data"]["standin"] else ""),
                 "n_train": r["n_train"],
                 "epochs": e["recipe"]["epochs"],

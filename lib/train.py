@@ -37,6 +37,7 @@ class Recipe:
     batch: int = 128
     augment: bool = False  # random crop after padding 4, random horizontal flip
     precision: str = "auto"  # of computing: "float32", "bfloat16", or the better of what the machine has
+    label_smoothing: float = 0.0  # the share of each target that is spread evenly over all classes
 
 
 # The paper names no optimiser, rate or augmentation; Keras' SGD as it comes is the reading fixed in the claims (P1).
@@ -61,9 +62,17 @@ class Experiment:
     n_eval: int | None = None  # at most this many images of each set are evaluated; None: all
     probes: tuple[str, ...] = ()  # names in probes.PROBES
 
+    @classmethod
+    def of(cls, described):
+        """The experiment that a record describes, as `dataclasses.asdict` does; fields that came later are off."""
+        return cls(**described | {"recipe": Recipe(**described["recipe"])})
+
     def key(self, seed, identity):
         """The run's name: a hash of all that decides its result."""
-        parts = [dataclasses.asdict(self), seed, identity, TRAIN_VERSION]
+        described = dataclasses.asdict(self)
+        if not self.recipe.label_smoothing:  # came later; runs without it keep the names they had before
+            del described["recipe"]["label_smoothing"]
+        parts = [described, seed, identity, TRAIN_VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -108,8 +117,7 @@ class Run:
     @property
     def sets(self):
         """The images that the run was trained and evaluated on, as `images` gives them."""
-        recipe = Recipe(**self.experiment["recipe"])
-        return images(Experiment(**self.experiment | {"recipe": recipe}), datasets.load(self.data["name"]))
+        return images(Experiment.of(self.experiment), datasets.load(self.data["name"]))
 
     def keep(self):
         """Writes the weights small enough to commit: kernels of convolutions as float16, all else as it is."""
@@ -316,10 +324,26 @@ def compile_model(model, recipe, steps_per_epoch):
     # XLA halves the speed on a CPU; under JAX it is the only way to run
     model.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        smoothed_cross_entropy(recipe.label_smoothing),
         metrics=["accuracy"],
         jit_compile=keras.backend.backend() == "jax",
     )
+
+
+def smoothed_cross_entropy(smoothing=0.0):
+    """Keras' cross entropy of labels (N,) and logits (N, classes), the labels smoothed (Szegedy et al. 2015): so much
+    of each target is spread evenly over all classes. Keras itself smooths one-hot targets only."""
+    import keras
+    from keras import ops
+
+    if not smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def loss(labels, logits):
+        targets = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), logits.shape[-1], dtype=logits.dtype)
+        return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
+
+    return loss
 
 
 def _state(model):

@@ -242,6 +242,17 @@ def test_key_depends_on_every_field_of_the_recipe():
     assert len(keys) == 1 + len(asdict(MODERN))
 
 
+def test_a_field_that_came_later_renames_no_run_made_before_it():
+    made = record(BASE, 0)["experiment"]
+    del made["recipe"]["label_smoothing"]
+    before = Experiment.of(made)
+    assert before.recipe == BASE.recipe
+    assert before.key(0, "made up") == BASE.key(0, "made up")
+    for kept in runs.read(runs.RESULTS):
+        if kept["kind"] == "train":
+            assert Experiment.of(kept["experiment"]).key(kept["seed"], kept["data"]["identity"]) == kept["key"]
+
+
 def test_key_does_not_depend_on_the_order_of_options():
     turned = replace(BASE, options={"norm": "group", "n": 3})
     assert list(turned.options) != list(BASE.options)

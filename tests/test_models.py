@@ -348,6 +348,14 @@ def test_a_net_is_tied_in_the_stages_that_it_is_told_to(tied):
     assert net("recnet", n=3, width=4, tied=(True,) * 3).count_params() == net("recnet", n=3, width=4).count_params()
 
 
+def test_n_may_differ_from_stage_to_stage():
+    net = models.build("recnet", (32, 32, 3), n=[1, 2, 3], width=4)
+    assert [stage.depth for stage in net.stages] == [1, 1, 2]
+    assert models.flops(models.build("resnet", (32, 32, 3), n=(2, 2, 2), width=4), (32, 32, 3)) == models.flops(
+        models.build("resnet", (32, 32, 3), n=2, width=4), (32, 32, 3)
+    )
+
+
 def test_one_block_for_all_steps_of_the_net():
     model = randomise(models.build("recnet", CIFAR, n=2, width=4, whole=True))
     assert len({id(block) for stage in model.stages for block in stage.blocks}) == 1

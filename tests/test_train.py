@@ -645,6 +645,17 @@ def test_cosine_schedule(warmup):
         assert rate_at(model, step) == pytest.approx(expected, abs=1e-6)
 
 
+def test_smoothed_labels_are_those_of_the_formula():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 10, 20), rng.normal(size=(20, 10)).astype("float32")
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    right = log_p[np.arange(20), labels]
+    for smoothing in (0.0, 0.1, 0.5):
+        expected = -np.mean((1 - smoothing) * right + smoothing * log_p.mean(axis=1))
+        found = np.mean(train.smoothed_cross_entropy(smoothing)(labels, logits))
+        assert found == pytest.approx(expected, rel=1e-5), smoothing
+
+
 def test_constant_schedule():
     model = softmax(Recipe(epochs=4, learning_rate=0.3))
     assert [rate_at(model, step) for step in (0, 17, 40)] == pytest.approx([0.3] * 3)
