@@ -82,23 +82,46 @@ def test_arms_of_one_contrast_differ_in_one_thing(profile):
         assert len(rates) == 1 or (claim == "C11" and rates <= set(experiments.RATES))
 
 
-def test_rates_are_chosen_from_the_same_three():
-    arms = experiments.arms("rates", "paper")
-    for net in ("tied", "untied", f"equal parameters, {experiments.EQUAL}"):
+ARMS = {"tied": "tied", "untied": "untied", "equal parameters": f"equal parameters, {experiments.EQUAL}"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "rates"), [("first", experiments.FIRST_RATES), ("rates", experiments.RATES)], ids=["first", "rates"]
+)
+def test_rates_are_chosen_from_the_same_three(choice, rates):
+    arms = experiments.arms(choice, "paper")
+    for net in ARMS.values():
         tried = [e.recipe.learning_rate for label, e in arms.items() if label.startswith(f"{net}, rate")]
-        assert tried == list(experiments.RATES)
-    (equal,) = (e for label, e in experiments.arms("C11", "paper").items() if label.startswith("equal"))
-    assert equal.options == experiments.EQUAL_PARAMETERS[experiments.EQUAL]
+        assert tried == list(rates)
+    for net, experiment in zip(ARMS.values(), experiments.arms("C11", "paper").values(), strict=True):
+        assert arms[f"{net}, rate {rates[0]}"].options == experiment.options
 
 
-def test_rates_and_e_are_those_that_the_recorded_runs_chose():
-    table = experiments.select(runs.read(runs.RESULTS), "rates", "paper").set_index("arm").val_error
-    equal = f"equal parameters, {experiments.EQUAL}"
-    candidates = [f"equal parameters, {label}, rate {MODERN.learning_rate}" for label in experiments.EQUAL_PARAMETERS]
-    assert table[candidates].idxmin() == f"{equal}, rate {MODERN.learning_rate}"
-    for arm, label in (("tied", "tied"), ("untied", "untied"), ("equal parameters", equal)):
-        tried = table[[f"{label}, rate {rate}" for rate in experiments.RATES]]
-        assert tried.idxmin() == f"{label}, rate {experiments.CHOSEN[arm]}"
+def test_the_first_recipe_differs_in_its_decay_and_rate():
+    assert replace(experiments.FIRST, learning_rate=0.2, weight_decay=5e-3) == MODERN
+    for label, e in experiments.arms("first", "paper").items():
+        assert e.recipe.weight_decay == experiments.FIRST.weight_decay, label
+
+
+def chosen(choice):
+    """The recorded validation errors of a choice by arm, and whether they are all there."""
+    table = experiments.select(runs.read(runs.RESULTS), choice, "paper").set_index("arm").val_error
+    return table, set(table.index) == set(experiments.arms(choice, "paper"))
+
+
+def test_e_is_the_one_that_the_recorded_runs_chose():
+    errors, whole = chosen("first")
+    assert whole
+    rate = f"rate {experiments.FIRST.learning_rate}"
+    candidates = [f"equal parameters, {label}, {rate}" for label in experiments.EQUAL_PARAMETERS]
+    assert errors[candidates].idxmin() == f"{ARMS['equal parameters']}, {rate}"
+
+
+def test_rates_are_those_that_the_recorded_runs_chose():
+    errors, whole = chosen("rates")
+    for arm, net in ARMS.items():
+        best = errors[[f"{net}, rate {rate}" for rate in experiments.RATES]].idxmin() if whole else None
+        assert f"{net}, rate {experiments.CHOSEN[arm]}" == (best or f"{net}, rate {MODERN.learning_rate}")
 
 
 @pytest.mark.parametrize("profile", experiments.PROFILES)
