@@ -25,7 +25,7 @@ KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained. Derive a variant with `dataclasses.replace`."""
+    """How a net is trained. Derive a variant with `dataclasses.replace`. Raises ValueError on numbers out of range."""
 
     epochs: int
     learning_rate: float  # the peak
@@ -38,6 +38,18 @@ class Recipe:
     augment: bool = False  # random crop after padding 4, random horizontal flip
     precision: str = "auto"  # of computing: "float32", "bfloat16", or the better of what the machine has
 
+    def __post_init__(self):
+        _require(self, int, 1, np.inf, "epochs", "batch")
+        _require(self, int | float, 0, np.inf, "learning_rate", "weight_decay")
+        _require(self, int | float, 0, 1, "momentum", "warmup")
+
+
+def _require(config, kind, least, most, *names):
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, kind) or not least <= value <= most or value == np.inf:
+            raise ValueError(f"{name}={value!r}: choose a number from {least} to {most}")
+
 
 # The paper names no optimiser, rate or augmentation; Keras' SGD as it comes is the reading fixed in the claims (P1).
 PAPER = Recipe(epochs=30, learning_rate=0.01)
@@ -48,7 +60,8 @@ MODERN = Recipe(
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on what: everything that decides a run but its seed and the machine."""
+    """What is trained on what: everything that decides a run but its seed and the machine. Raises ValueError on less
+    than one image to evaluate."""
 
     architecture: str  # a name in models.ARCHITECTURES
     recipe: Recipe
@@ -60,6 +73,10 @@ class Experiment:
     test: bool = False  # read the test images, once, at the end
     n_eval: int | None = None  # at most this many images of each set are evaluated; None: all
     probes: tuple[str, ...] = ()  # names in probes.PROBES
+
+    def __post_init__(self):
+        if self.n_eval is not None:
+            _require(self, int, 1, np.inf, "n_eval")
 
     def key(self, seed, identity):
         """The run's name: a hash of all that decides its result."""
