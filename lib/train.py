@@ -8,6 +8,7 @@ run that was killed and resumed ends with the same bits as one that was not (sam
 import dataclasses
 import hashlib
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine
-from lib.records import StoreError, archive, arrays, lock, read_record, save, write
+from lib.records import StoreError, archive, arrays, lock, read_record, read_weights, save, write
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
 KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are not committed
@@ -116,9 +117,8 @@ class Run:
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
         try:
-            with archive(self.weights) as file:
-                _assign(net.variables, arrays(file))
-        except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
+            _assign(net.variables, read_weights(self.weights))
+        except ValueError:
             raise StoreError.damaged("the file of weights", self.folder) from None
         return net
 
@@ -134,8 +134,7 @@ class Run:
 
         # a net that computes in bfloat16 rounds its kernels to that; done first, float16 loses nothing it could see
         half = bfloat16 if self.machine["precision"] == "bfloat16" else np.float16
-        with archive(self.folder / "weights.npz") as file:
-            full = arrays(file)
+        full = read_weights(self.folder / "weights.npz")
         kept = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in full]
         write(self.folder / KEPT, lambda file: np.savez_compressed(file, *kept))
 
@@ -357,17 +356,18 @@ def _checkpoint(folder, model, state):
 
 def _restore(folder, model, precision):
     """What `_checkpoint` saved, put into the model; None where there is none, or one of another machine's precision,
-    or a damaged one (then it is deleted)."""
-    path = folder / "checkpoint.npz"
+    or a damaged one, which is said. The next epoch's takes its place."""
     try:
-        with archive(path) as saved:
+        with archive(folder / "checkpoint.npz") as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
                 return None
             _assign(_state(model), arrays(saved, also="state"))
     except FileNotFoundError:
         return None
+    except (MemoryError, PermissionError):  # the file may be whole
+        raise
     except Exception:  # a damaged file can take a parser anywhere
-        path.unlink()
+        print(f"the checkpoint of run {folder.name} is damaged: the run starts over", file=sys.stderr, flush=True)
         return None
     return state

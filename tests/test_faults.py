@@ -22,6 +22,7 @@ from conftest import essence
 from lib import runs, site, train
 from lib.records import StoreError, read_record
 from lib.train import Experiment, Recipe, Run
+from tests.bench import __main__ as bench
 
 TINY = Experiment("tiny", Recipe(epochs=1, learning_rate=0.1, batch=20), {"width": 4}, n_train=60, test=True)
 WAYS = ("flip a bit", "change a digit", "cut", "empty", "remove", "folder")
@@ -107,11 +108,38 @@ def test_no_damage_of_an_executed_notebook_is_shown(tmp_path):
     assert site.made(path)["key"] == "k"
 
 
-@pytest.mark.parametrize("content", ["", "[{", "\ud83d"], ids=["empty", "cut", "binary"])
+@pytest.mark.parametrize(
+    "content", ["", "[{", "\ud83d", "[{}]", "[1]", "3"], ids=["empty", "cut", "binary", "bare", "number", "no list"]
+)
 def test_damaged_benchmarks_are_one_clear_line(tmp_path, content):
     (tmp_path / "bench.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(StoreError, match=r"bench\.json is damaged: `make bench` writes it anew"):
         runs.bench(tmp_path)
+
+
+def test_no_damage_of_the_benchmarks_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "RESULT", tmp_path / "bench.json")
+    whole = [dict.fromkeys(runs.BENCH, 1.5) | {"name": f"train/{i}", "values": {10: 0.25, 5: 0.5}} for i in range(4)]
+    bench.keep(whole[:3])
+    bench.keep(whole[2:])
+    whole = json.loads(json.dumps(whole))
+    assert runs.comparisons(tmp_path) == whole
+    assert runs.bench(tmp_path).to_dict("records") == whole
+    content = bench.RESULT.read_bytes()
+    for way, rng in damages(300):
+        damage(bench.RESULT, way, rng)
+        try:
+            assert runs.comparisons(tmp_path) in (whole, []), way
+            assert bench.RESULT.exists() or way == "remove"
+        except (StoreError, IsADirectoryError):
+            pass
+        if bench.RESULT.is_dir():
+            bench.RESULT.rmdir()
+        bench.RESULT.write_bytes(content)
+    bench.RESULT.write_bytes(content.replace(b"1.5", b"1.6", 1))
+    bench.keep(whole[:1])
+    assert "is damaged" in capsys.readouterr().err
+    assert runs.comparisons(tmp_path) == whole[:1], "what was damaged is not sealed anew"
 
 
 # --- the long part ---
