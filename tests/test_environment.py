@@ -175,8 +175,8 @@ def test_importing_lib_warns_of_nothing():
 PYTHON = """\
 #!/bin/sh
 # Stands in for Python {version}. It is told $LACKS (the extras that --check misses, "pins" for an active environment
-# without them, "lock" for a lock without them), $FAILS (a part of the call that is to fail), $SLOW (likewise) and $AUDIT
-# (what an audit finds, or "silence").
+# without them, "lock" for a lock without them), $FAILS (a part of the call that is to fail), $SLOW (likewise) and
+# $AUDIT (what an audit finds, or "silence").
 case "$*" in *"${{SLOW:-nothing}}"*) sleep 0.2 ;; esac
 echo "$0 $*" >> "$CALLS"
 case "$*" in
