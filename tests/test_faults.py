@@ -256,6 +256,42 @@ def test_reports_at_once_in_one_folder_end_as_one(tmp_path, processes):
     assert not list(Path(tmp_path / "many").rglob("*.part"))
 
 
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from lib import commands, train
+from lib.train import Experiment, Recipe
+run_epoch = train.run_epoch
+
+def limited(*arguments):
+    if room := int(sys.argv[2]):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (room << 20), resource.RLIM_INFINITY))
+    return run_epoch(*arguments)
+
+train.run_epoch = limited
+large = Experiment("resnet", Recipe(1, 0.1, batch=512), {"n": 1, "width": 64}, n_train=512, n_eval=10)
+sys.exit(commands.ended(lambda: train.train(large, 0, sys.argv[1]) and None))
+"""
+
+
+@pytest.mark.faults
+def test_memory_used_up_in_training_leaves_nothing_half_done(tmp_path):
+    """Where TensorFlow says so it is one line; some of its kernels end the process by themselves."""
+
+    def trained(room):
+        command, own = [sys.executable, "-c", LITTLE_MEMORY, str(tmp_path), str(room)], {"RECNET_STANDIN": "1"}
+        return subprocess.run(command, env=os.environ | own, cwd=runs.ROOT, capture_output=True, text=True)
+
+    for room in (100, 1000):  # MiB
+        ended = trained(room)
+        assert ended.returncode in (1, -signal.SIGSEGV, -signal.SIGABRT), ended.stderr
+        assert ended.returncode < 0 or ended.stderr.splitlines()[-1].startswith("out of memory")
+        assert {path.name for path in tmp_path.glob("*/*")} == {"lock"}
+    assert trained(0).returncode == 0
+    assert len(runs.read(tmp_path)) == 1
+
+
 def kernels_of(build):
     """The processes of the kernels that a report starts for this build, known by what they inherit of it."""
     found = []
