@@ -149,4 +149,7 @@ base = $(shell for python in $(pythons); do "$$python" -m lib.environment --base
 	@$(pip) install -qq --require-hashes --only-binary :all: -r requirements.lock || \
 		{ echo '.venv is not complete (is there a network, and room on the disk?): run this again' >&2; exit 1; }
 	@$(pip) install -qq --no-deps --no-build-isolation -e .
+	@$(PY) -m lib.environment --check || \
+		{ echo 'requirements.lock does not give what environment.yml pins: is it whole? (git checkout requirements.lock)' >&2; \
+		exit 1; }
 	@echo "$$PYTHONPATH" > $@

@@ -13,7 +13,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine, train
-from lib.records import save
+from lib.records import read_record, save
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
 COST = {  # architectures timed by `cost`, their batch and timed steps at full scale
@@ -236,7 +236,8 @@ CHECKS = {check.__name__: check for check in (softplus, cifar10, recurrence, equ
 
 
 def check(name, profile, store):
-    """The record of a check: the finished one, or made now. Raises ValueError on an unknown name."""
+    """The record of a check: the finished one, or made now. Raises ValueError on an unknown name, StoreError on a
+    damaged record."""
     if name not in CHECKS:
         raise ValueError(f"unknown check {name!r}; choose one of {', '.join(CHECKS)}")
     data = datasets.load("cifar10")
@@ -262,4 +263,4 @@ def check(name, profile, store):
                 | {"seconds": time.perf_counter() - start},
             },
         )
-    return json.loads(path.read_text())
+    return read_record(path.parent)

@@ -24,9 +24,11 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
     """The findings on all claims, or those named, in order, from the runs of one profile.
 
     records: as `runs.read` gives them. seed, seeds: the first seed and their number in the small profiles. standin:
-    take the runs on stand-in data, which get no verdict. Raises ValueError on an unknown profile.
+    take the runs on stand-in data, which get no verdict. Raises ValueError on an unknown profile or claim.
     """
     experiments.Design(profile)
+    if unknown := set(only or ()) - set(CLAIMS):
+        raise ValueError(f"unknown claim {min(unknown)!r}; choose from {', '.join(CLAIMS)}")
     return [_judge(*CLAIMS[name], profile, records, seed, seeds, standin) for name in only or CLAIMS]
 
 

@@ -15,6 +15,7 @@ import argparse
 import base64
 import gzip
 import hashlib
+import html
 import io
 import os
 import sys
@@ -96,6 +97,7 @@ HOW_TO_GET = "for the real data, put mnist.npz and cifar-10-binary.tar.gz into a
 
 WINDOW = 5.0  # s
 MIN_SPEED = 250e3  # bytes/s over a WINDOW, below which a host is given up; CIFAR-10 takes 11 minutes at this speed
+LARGEST = 200e6  # bytes of a file, beyond which a download is broken off: CIFAR-10 has 170 MB
 
 _SEED = 2016  # never to be changed: the recorded runs were trained on the splits and subsets it gives
 _VALIDATION = {"mnist": 1_000, "cifar10": 5_000}  # of the training images
@@ -124,27 +126,30 @@ class Dataset:
         """Ascending indices of `n` images in the class proportions of the whole; always the same for (n, draw, of).
 
         `of`: "train" (x_train without the validation images), "all" (x_train) or "test" (x_test).
-        Raises ValueError if `of` is none of these or has fewer than `n` images.
+        Raises ValueError if `of` is none of these or has fewer than `n` images, or `draw` is no number from 0 on.
         """
         if of not in ("train", "all", "test"):
             raise ValueError(f"of={of!r}: choose from train, all, test")
         labels = self.y_test if of == "test" else self.y_train
         pool = self.split()[0] if of == "train" else np.arange(len(labels))
-        if not 1 <= n <= len(pool):
-            raise ValueError(f"{n:,} images asked of {self.name}, {of!r}: choose from 1 to {len(pool):,}")
+        if not isinstance(n, int) or not 1 <= n <= len(pool):
+            asked = f"{n:,}" if isinstance(n, int) else repr(n)
+            raise ValueError(f"{asked} images asked of {self.name}, {of!r}: choose from 1 to {len(pool):,}")
+        if not isinstance(draw, int) or draw < 0:
+            raise ValueError(f"draw={draw!r}: choose 0, 1, ...")
         return pool[_stratified(labels[pool], n, (1, draw))]
 
     def _repr_html_(self) -> str:
         from PIL import Image
 
-        png = io.BytesIO()
+        png, classes = io.BytesIO(), [html.escape(name) for name in self.classes]
         examples = np.hstack([self.x_train[np.argmax(self.y_train == label)] for label in range(10)])
         Image.fromarray(examples.squeeze()).save(png, "PNG")
-        counts = zip(self.classes, np.bincount(self.y_train), np.bincount(self.y_test), strict=True)
+        counts = zip(classes, np.bincount(self.y_train), np.bincount(self.y_test), strict=True)
         rows = "".join(f"<tr><th>{c}</th><td>{train:,}</td><td>{test:,}</td></tr>" for c, train, test in counts)
         return (
             f"<table><caption>{self.name} ({self.source}): training, test images of each class</caption>{rows}</table>"
-            f"<img style='height:4em;max-width:100%' alt='a training image of each class: {', '.join(self.classes)}' "
+            f"<img style='height:4em;max-width:100%' alt='a training image of each class: {', '.join(classes)}' "
             f"src='data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}'>"
         )
 
@@ -205,6 +210,9 @@ def _read(name: str, folder: Path):
     npz, archive = folder / f"{name}.npz", folder / _ARCHIVE
     if npz.exists():  # Keras' mnist.npz, or what `_store` left in the cache
         with _reading(npz), npz.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            most = 1024 + SPECS[name].n_train * prod(SPECS[name].shape)  # a header and the training images
+            if any(member.file_size > most for member in arrays.zip.infolist()):
+                raise DataError(f"{npz} is refused: it unpacks to more than {name} has")
             shapes = zip(_KEYS, 2 * [(-1, *SPECS[name].shape), (-1,)], strict=True)
             return npz, [arrays[k].astype(np.uint8, casting="safe", copy=False).reshape(shape) for k, shape in shapes]
     paths = {file: _spelt(folder, file) for file in _layout(name)}
@@ -395,6 +403,8 @@ class _Transfer:
                 if self.abandoned:
                     return
                 self.received += file.write(chunk)
+                if self.received > LARGEST:
+                    raise OSError(f"more than {LARGEST / 1e6:.0f} MB, which no file of ours has")
 
 
 def _store(dataset: Dataset) -> None:
@@ -457,7 +467,9 @@ def augment(images: np.ndarray, rng: np.random.Generator, pad: int = 4, flip: bo
     """Random crops after zero padding by `pad` pixels, then random horizontal flips, drawn for each image by itself.
 
     uint8 (N, H, W, C) in and out. As in He et al. 2016, section 4.2; Keras' own RandomCrop draws one offset per batch.
+    Raises ValueError for arrays of other axes and a negative `pad`.
     """
+    _check_axes(images)
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     windows = sliding_window_view(padded, images.shape[1:3], axis=(1, 2))  # (N, 2 pad + 1, 2 pad + 1, C, H, W)
     dy, dx = rng.integers(0, 2 * pad + 1, (2, len(images)))
@@ -468,8 +480,17 @@ def augment(images: np.ndarray, rng: np.random.Generator, pad: int = 4, flip: bo
     return crops
 
 
+def _check_axes(images: np.ndarray) -> None:
+    if np.ndim(images) != 4:
+        raise ValueError(f"images have the axes (N, H, W, C), these have the shape {np.shape(images)}")
+
+
 def shift(images: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """Images (N, H, W, C) moved down by `dy` and right by `dx` pixels (negative: up, left), filled up with zeros."""
+    """Images (N, H, W, C) moved down by `dy` and right by `dx` pixels (negative: up, left), filled up with zeros.
+
+    Raises ValueError for arrays of other axes.
+    """
+    _check_axes(images)
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (abs(dy), abs(dy)), (abs(dx), abs(dx)), (0, 0)))
     top, left = abs(dy) - dy, abs(dx) - dx

@@ -445,7 +445,10 @@ def arms(claim, profile):
 
 def seeds(claim, profile, label="", seed=0, count=1):
     """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
-    choice that is only made on validation (one of the readings, a learning rate) takes one."""
+    choice that is only made on validation (one of the readings, a learning rate) takes one. Raises ValueError on a
+    negative seed and on less than one."""
+    if seed < 0 or count < 1:
+        raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":
         return range(seed, seed + count)
     if claim in ("first", "rates") or (claim in ("C7", "C8", "C15") and "final" not in label):
@@ -462,7 +465,7 @@ def headlines(profile):
 
 def wanted(claims, profile, seed=0, count=1):
     """The distinct runs of several claims, in their order, [(experiment, seed), ...]; a claim's runs seed by seed, so
-    that its arms are level wherever one stops."""
+    that its arms are level wherever one stops. Raises ValueError as `arms` and `seeds`."""
     found = {}
     for claim in claims:
         runs = [(e, s) for label, e in arms(claim, profile).items() for s in seeds(claim, profile, label, seed, count)]

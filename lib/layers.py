@@ -28,10 +28,12 @@ def make_norm(kind, steps=1, gamma=1.0, name=None):
         step) or None (no normalisation).
     steps: how many steps the block around it takes; an untied block takes one, so there the first three kinds are the
     same. gamma: the start value of the scale; Jastrzebski et al. (2018) advise 0.1 where weights are shared. Raises
-    ValueError on an unknown kind.
+    ValueError on an unknown kind and a negative number of steps.
     """
     if kind not in NORMS:
         raise ValueError(f"unknown norm {kind!r}; choose one of {', '.join(map(repr, NORMS))}")
+    if steps < 0:
+        raise ValueError(f"a norm serves 0 or more steps, not {steps}")
     if kind is None:
         return Identity(name=name)
     if kind == "group":
@@ -268,13 +270,20 @@ class ResidualBlock(keras.layers.Layer):
     def call(self, x, fed=None, step=0, training=False):
         """x: (batch, height, width, channels) -> (batch, height / stride, width / stride, width).
 
-        fed: an image of x's shape that F sees added to x, while the shortcut carries x alone.
+        fed: an image of x's shape that F sees added to x, while the shortcut carries x alone. Raises ValueError where
+        what is to be added differs in shape: it would be repeated to fit.
         """
-        y = x if fed is None else x + fed
+        y = x if fed is None else _sum(x, fed)
         y = self.conv2(self.conv1(y, step=step, training=training), step=step, training=training)
         if self.shortcut:
-            y = y + (x if self.project is None else self.project(x, step=step, training=training))
+            y = _sum(y, x if self.project is None else self.project(x, step=step, training=training))
         return self.activation(self.norm(y, step=step, training=training))
+
+
+def _sum(a, b):
+    if tuple(a.shape[1:]) != tuple(b.shape[1:]):
+        raise ValueError(f"images of {tuple(a.shape)} and {tuple(b.shape)} can't be added; project=True may help")
+    return a + b
 
 
 class Stage(keras.layers.Layer):
@@ -284,11 +293,13 @@ class Stage(keras.layers.Layer):
     the tie, or None. tied: one block for all steps (RecNet) or one block a step (ResNet). feed: the state that enters
     the loop is fed to every step again, as the constant input of a recurrent net. first: the number of the first step,
     for a block that another stage has applied before. recompute: training keeps each step's state alone and computes
-    what is inside a step again for the gradients, more time for less memory.
+    what is inside a step again for the gradients, more time for less memory. Raises ValueError on a negative depth.
     """
 
     def __init__(self, block, depth, tied, transition=None, feed=False, first=0, recompute=False, **kwargs):
         super().__init__(**kwargs)
+        if depth < 0:
+            raise ValueError(f"a stage has 0 or more steps, not {depth}")
         self.built = True  # it has no weights of its own, and `states` is run without a call: say so to `summary()`
         self.depth, self.transition, self.feed, self.first = depth, transition, feed, first
         self.recompute = recompute
@@ -305,10 +316,12 @@ class Stage(keras.layers.Layer):
     def states(self, x, training=False, steps=None, drop=None):
         """Yields the state after the transition (or as it came in) and after each of `steps` steps (default: `depth`).
 
-        A tied stage can be run for any number of steps, an untied one for at most its depth (ValueError). drop: the
-        number (from 0) of a step to leave out.
+        A tied stage can be run for any number of steps, an untied one for at most its depth. drop: the number (from 0)
+        of a step to leave out. Raises ValueError on another number of steps, and on a drop that is none of them.
         """
         steps = self.depth if steps is None else steps
+        if steps < 0 or drop not in (None, *range(steps)):
+            raise ValueError(f"{self.name} can't take {steps} steps and leave out step {drop}")
         if steps > self.depth and not self.is_tied:
             raise ValueError(f"{self.name} has {self.depth} steps; only a tied stage can take more (asked: {steps})")
         if self.transition is not None:

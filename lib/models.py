@@ -8,6 +8,7 @@ import contextlib
 from functools import partial
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from lib.data import MEAN_STD
@@ -15,8 +16,11 @@ from lib.layers import ConvBlock, ResidualBlock, Stage, make_norm
 
 
 def scaling(channels):
-    """uint8 images to zero mean and unit variance a channel, by the training set's constants; float, same shape."""
+    """uint8 images to zero mean and unit variance a channel, by the training set's constants; float, same shape.
+    Raises ValueError where there are no constants for so many channels."""
     mean, std = MEAN_STD["mnist" if channels == 1 else "cifar10"]
+    if channels != len(mean):
+        raise ValueError(f"images have 1 channel or 3, not {channels}")
     return layers.Rescaling(
         [1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)], name="scale"
     )
@@ -62,7 +66,7 @@ class ResidualNet(keras.Model):
         if min(depths) < 1:
             raise ValueError(f"depths must be at least 1 block a stage, not {tuple(depths)}")
         ties = tuple(tied) if isinstance(tied, list | tuple) else (tied,) * len(depths)
-        if len(ties) != len(depths):
+        if len(ties) != len(depths) or not all(isinstance(tie, bool) for tie in ties):
             raise ValueError(f"tied must be True, False or one of these for each stage, not {tied!r}")
         if stem not in STEMS:
             raise ValueError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
@@ -304,12 +308,15 @@ ARCHITECTURES = {
 
 
 def build(architecture, shape, **options):
-    """The named net for images of `shape` (height, width, channels). Raises ValueError on an unknown name or option."""
+    """The named net for images of `shape` (height, width, channels). Raises ValueError on an unknown name or option,
+    and on what makes no net."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
+    if np.shape(shape) != (3,):
+        raise ValueError(f"the shape of an image is (height, width, channels), not {shape!r}")
     try:
         return ARCHITECTURES[architecture](tuple(shape), **options)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"{architecture} does not take these options: {options} ({error})") from error
 
 

@@ -27,12 +27,13 @@ def sealed(record):
 
 
 def read_record(folder):
-    """The record in a run's folder, as a dict. Raises StoreError where it is damaged or another run's."""
+    """The record in a run's folder, as a dict. Raises StoreError where it is damaged or another run's; what the system
+    refuses to read is not called damaged, for it need not be made again."""
     try:
         record = json.loads((folder / "record.json").read_text())
         if record == sealed(record) and record["key"] == folder.name:
             return record
-    except (ValueError, KeyError, AttributeError, OSError):
+    except (ValueError, KeyError, AttributeError, IsADirectoryError):
         pass
     raise StoreError.damaged("the record", folder)
 
@@ -59,6 +60,17 @@ def arrays(file, also=None):
     return [file[f"arr_{i}"] for i in range(len(names))]
 
 
+def read_weights(path):
+    """The arrays of a run's file of weights. Raises StoreError where it is damaged, as `read_record`."""
+    try:
+        with archive(path) as file:
+            return arrays(file)
+    except (MemoryError, PermissionError):
+        raise
+    except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
+        raise StoreError.damaged("the file of weights", path.parent) from None
+
+
 def save(folder, record, model=None):
     """Writes a finished run: weights first, the record last, so that a run is done when its record exists."""
     if model is not None:
@@ -66,7 +78,7 @@ def save(folder, record, model=None):
         write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
     text = json.dumps(sealed(_finite(record)), indent=1, allow_nan=False) + "\n"
     write(folder / "record.json", lambda file: file.write(text.encode()))
-    for leftover in folder.glob("checkpoint.npz*"):  # one that a killed process left half-written included
+    for leftover in (*folder.glob("checkpoint.npz"), *folder.glob("*.part")):  # of killed processes, half-written
         leftover.unlink()
 
 

@@ -101,12 +101,15 @@ class Job:
         return [claim for claim, (profile, table) in found.items() if profile == "quick" and len(table)]
 
     def source(self, page):
-        return (self.notebooks / f"{page}.ipynb").read_text(encoding="utf-8")
+        try:
+            return (self.notebooks / f"{page}.ipynb").read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise Failed(f"{page} is no notebook: the file is not of text") from None
 
     def shows(self, page, source):
         """A hash of what a page of this source tells of: itself, the records it reads, the benchmarks."""
         bench = self.results / "bench.json"
-        figures = bench.read_text() if bench.exists() and not self.pages[page] else None
+        figures = bench.read_text(errors="replace") if bench.exists() and not self.pages[page] else None
         return _hash(source, self.records(page), figures)
 
     def key(self, page, source):
@@ -147,7 +150,7 @@ class Terminal:
             if (
                 re.match(r"\[\d+ of \d+\] ", line)
                 or line.endswith("; waiting for it")
-                or line.startswith("waiting while ")
+                or line.startswith(("waiting while ", "the checkpoint of run "))
             ):
                 self.break_line()
                 print(f"  {line}", file=sys.stderr, flush=True)

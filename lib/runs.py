@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import commands
-from lib.records import StoreError, read_record
+from lib.records import StoreError, read_record, sealed
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed
@@ -57,17 +57,28 @@ def find_check(records, name, profile, standin=False):
     return next(found, None)
 
 
+BENCH = ("name", "unit", "ours", "peer", "peer_value", "ratio", "machine")  # what every comparison has
+
+
+def comparisons(folder=RESULTS):
+    """The comparisons in bench.json, [{name: value}, ...] with the names of BENCH, without their digests. Raises
+    StoreError where the file is damaged."""
+    path = Path(folder) / "bench.json"
+    try:
+        rows = json.loads(path.read_text()) if path.exists() else []
+        old = not any("digest" in row for row in rows)  # a file from before comparisons were sealed
+        if all(set(BENCH) <= set(row) and (old or row == sealed(row)) for row in rows):
+            return [{name: value for name, value in row.items() if name != "digest"} for row in rows]
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise StoreError(f"{path.parent.name}/{path.name} is damaged: `make bench` writes it anew")
+
+
 def bench(folder=RESULTS):
     """The benchmarks of `make bench` as a table, a row a comparison; empty where there are none yet. Raises StoreError
     where the file is damaged."""
-    path = Path(folder) / "bench.json"
-    columns = ["name", "unit", "ours", "peer", "peer_value", "ratio", "machine"]
-    if not path.exists():
-        return pd.DataFrame([], columns=columns)
-    try:
-        return pd.DataFrame(json.loads(path.read_text()))
-    except ValueError:
-        raise StoreError(f"{path.parent.name}/{path.name} is damaged: `make bench` writes it anew") from None
+    rows = comparisons(folder)
+    return pd.DataFrame(rows, columns=None if rows else BENCH)
 
 
 def ledger(records):

@@ -5,6 +5,7 @@ An executed notebook says in its metadata, under "report", how it was made: {"ke
 takes seconds, so it happens only where there is something to render.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -84,7 +85,7 @@ def build(site, front_key, front):
     mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
     if not _holds(index, mark):
         story = next(filter(None, map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))), "")
-        outline = [(page, *_outline(site.notebooks / f"{page}.ipynb")) for page in site.pages]
+        outline = [(page, *_outline(site.notebooks / f"{page}.ipynb", page)) for page in site.pages]
         _write(site, "index", mark, linked, {"story": story, "outline": outline, **front()})
     return index
 
@@ -95,10 +96,8 @@ def _render(site, page, linked, report):
         return
     import nbformat
 
-    try:
+    with _rendering(page):
         soup = _body(nbformat.read(site.executed / f"{page}.ipynb", 4))
-    except Exception as error:  # of any library on the way
-        raise SiteError(f"{page} can't be rendered: {' '.join(f'{type(error).__name__}: {error}'.split())}") from None
     title = soup.h1.get_text() if soup.h1 else label(page)
     contents = _tidy(soup, site)
     i = linked.index(page)
@@ -112,10 +111,20 @@ def _render(site, page, linked, report):
     _write(site, page, mark, linked, parts | report)
 
 
+@contextlib.contextmanager
+def _rendering(page):
+    """Whatever goes wrong on the way from a source to its page, in any library, becomes a SiteError that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise SiteError(f"{page} can't be rendered: {' '.join(f'{type(error).__name__}: {error}'.split())}") from None
+
+
 def _render_text(site, name, linked, standin):
     from bs4 import BeautifulSoup
 
-    source = (site.notebooks / f"{name}.md").read_text(encoding="utf-8")
+    with _rendering(name):
+        source = (site.notebooks / f"{name}.md").read_text(encoding="utf-8")
     mark = _mark(name, source, linked, standin)
     if not _holds(site.folder / f"{name}.html", mark):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
@@ -133,8 +142,17 @@ def _mark(page, *parts):
     return f"recnet-report {page} {digest.hexdigest()[:16]}"
 
 
+def _marked(html, mark):
+    """A page whose mark is followed by a digest of all the rest, by which damage shows."""
+    head, _, rest = html.partition(mark)
+    return f"{head}{mark} {hashlib.sha256((head + rest).encode()).hexdigest()[:16]}{rest}"
+
+
 def _holds(path, mark):
-    return path.exists() and mark in path.read_text(encoding="utf-8")[:1000]
+    """Whether a page is there, up to date and as it was written."""
+    html = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    head, _, rest = html.partition(mark)
+    return html == _marked(head + mark + rest[17:], mark)
 
 
 def _write(site, page, mark, linked, parts):
@@ -151,7 +169,7 @@ def _write(site, page, mark, linked, parts):
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
     template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
     html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, texts=site.texts, linked=linked)
-    write(site.folder / f"{page}.html", lambda file: file.write(html.encode()))
+    write(site.folder / f"{page}.html", lambda file: file.write(_marked(html, mark).encode()))
 
 
 # --- from a notebook to HTML ---
@@ -322,12 +340,13 @@ def _download(soup, table, name):
 # --- the front page ---
 
 
-def _outline(path):
+def _outline(path, page):
     """A notebook's question and its first sentence about it, as plain text."""
     from bs4 import BeautifulSoup
 
-    cells = json.loads(path.read_bytes())["cells"]
-    source = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    with _rendering(page):
+        cells = json.loads(path.read_bytes())["cells"]
+        source = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
     soup = BeautifulSoup(_markdown()(source), "html.parser")
     text = " ".join(soup.p.get_text().split()) if soup.p else ""
     return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s+(?=[A-Z\"])", text)[0]

@@ -51,13 +51,19 @@ def both(*facts):
 
 
 def unpack(wrong, n):
-    """A record's `wrong` (hex of packed bits) as a bool array of n images."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(wrong), np.uint8), count=n).astype(bool)
+    """A record's `wrong` (hex of packed bits) as a bool array of n images. Raises ValueError where it is of another
+    number of them."""
+    packed = np.frombuffer(bytes.fromhex(wrong), np.uint8)
+    if len(packed) != -(-n // 8):
+        raise ValueError(f"{n} images are {-(-n // 8)} bytes of bits, not {len(packed)}")
+    return np.unpackbits(packed, count=n).astype(bool)
 
 
 def errors(arm):
-    """An arm as one number a seed, (seeds,); masks become errors in %."""
+    """An arm as one number a seed, (seeds,); masks become errors in %. Raises ValueError on what is no arm."""
     arm = np.asarray(arm)
+    if arm.ndim not in (1, 2) or not arm.size:
+        raise ValueError(f"an arm is (seeds,) or (seeds, images), at least one of each; this one is {arm.shape}")
     return 100 * arm.mean(axis=1) if arm.ndim == 2 else arm.astype(float)
 
 
@@ -66,8 +72,10 @@ def welch(arms, weights, level=0.95):
     (1946) and Welch (1947).
 
     Weights (1, -1) give Welch's interval of a difference, (1,) the usual one of a mean. Where an arm has one seed there
-    is no interval.
+    is no interval. Raises ValueError on a level outside (0, 1), and where weights and arms differ in number.
     """
+    if not 0 < level < 1 or len(weights) != len(arms):
+        raise ValueError(f"{len(arms)} arms, weights {weights}, level {level}: a weight an arm, a level within (0, 1)")
     values = [errors(arm) for arm in arms]
     value = sum(w * v.mean() for w, v in zip(weights, values, strict=True))
     if min(map(len, values)) < 2:

@@ -8,6 +8,7 @@ run that was killed and resumed ends with the same bits as one that was not (sam
 import dataclasses
 import hashlib
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine
-from lib.records import StoreError, archive, arrays, lock, read_record, save, write
+from lib.records import StoreError, archive, arrays, lock, read_record, read_weights, save, write
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
 KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are not committed
@@ -25,7 +26,7 @@ KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained. Derive a variant with `dataclasses.replace`."""
+    """How a net is trained. Derive a variant with `dataclasses.replace`. Raises ValueError on numbers out of range."""
 
     epochs: int
     learning_rate: float  # the peak
@@ -41,6 +42,18 @@ class Recipe:
     precision: str = "auto"  # of computing: "float32", "bfloat16", or the better of what the machine has
     label_smoothing: float = 0.0  # the share of each target that is spread evenly over all classes
 
+    def __post_init__(self):
+        _require(self, int, 1, np.inf, "epochs", "batch")
+        _require(self, int | float, 0, np.inf, "learning_rate", "weight_decay")
+        _require(self, int | float, 0, 1, "momentum", "warmup", "label_smoothing")
+
+
+def _require(config, kind, least, most, *names):
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, kind) or not least <= value <= most or value == np.inf:
+            raise ValueError(f"{name}={value!r}: choose a number from {least} to {most}")
+
 
 # The paper names no optimiser, rate or augmentation; Keras' SGD as it comes is the reading fixed in the claims (P1).
 PAPER = Recipe(epochs=30, learning_rate=0.01)
@@ -52,7 +65,8 @@ MODERN = Recipe(
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on what: everything that decides a run but its seed and the machine."""
+    """What is trained on what: everything that decides a run but its seed and the machine. Raises ValueError on less
+    than one image to evaluate."""
 
     architecture: str  # a name in models.ARCHITECTURES
     recipe: Recipe
@@ -64,6 +78,10 @@ class Experiment:
     test: bool = False  # read the test images, once, at the end
     n_eval: int | None = None  # at most this many images of each set are evaluated; None: all
     probes: tuple[str, ...] = ()  # names in probes.PROBES
+
+    def __post_init__(self):
+        if self.n_eval is not None:
+            _require(self, int, 1, np.inf, "n_eval")
 
     @classmethod
     def of(cls, described):
@@ -111,9 +129,8 @@ class Run:
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
         try:
-            with archive(self.weights) as file:
-                _assign(net.variables, arrays(file))
-        except Exception:  # a damaged file can take a parser anywhere; each array has a checksum of its own
+            _assign(net.variables, read_weights(self.weights))
+        except ValueError:
             raise StoreError.damaged("the file of weights", self.folder) from None
         return net
 
@@ -128,8 +145,7 @@ class Run:
 
         # a net that computes in bfloat16 rounds its kernels to that; done first, float16 loses nothing it could see
         half = bfloat16 if self.machine["precision"] == "bfloat16" else np.float16
-        with archive(self.folder / "weights.npz") as file:
-            full = arrays(file)
+        full = read_weights(self.folder / "weights.npz")
         kept = [a.astype(half).astype(np.float16) if a.ndim == 4 else a for a in full]
         write(self.folder / KEPT, lambda file: np.savez_compressed(file, *kept))
 
@@ -367,17 +383,18 @@ def _checkpoint(folder, model, state):
 
 def _restore(folder, model, precision):
     """What `_checkpoint` saved, put into the model; None where there is none, or one of another machine's precision,
-    or a damaged one (then it is deleted)."""
-    path = folder / "checkpoint.npz"
+    or a damaged one, which is said. The next epoch's takes its place."""
     try:
-        with archive(path) as saved:
+        with archive(folder / "checkpoint.npz") as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
                 return None
             _assign(_state(model), arrays(saved, also="state"))
     except FileNotFoundError:
         return None
+    except (MemoryError, PermissionError):  # the file may be whole
+        raise
     except Exception:  # a damaged file can take a parser anywhere
-        path.unlink()
+        print(f"the checkpoint of run {folder.name} is damaged: the run starts over", file=sys.stderr, flush=True)
         return None
     return state

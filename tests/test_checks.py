@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lib import checks, data, models, train
+from lib.records import StoreError
 
 EXACT = 1e-10  # the rule of claim C10
 
@@ -147,6 +148,10 @@ def test_a_check_is_made_once_and_kept(tmp_path, monkeypatch, tiny):
     assert checks.check("softplus", "smoke", tmp_path) == record
     with pytest.raises(AssertionError, match="made again"):
         checks.check("softplus", "quick", tmp_path)  # another profile is another check
+    path = tmp_path / record["key"] / "record.json"
+    path.write_text(path.read_text().replace('"gap": 0.6', '"gap": 0.7'))
+    with pytest.raises(StoreError, match=f"{record['key']} is damaged"):
+        checks.check("softplus", "smoke", tmp_path)
 
 
 def test_only_the_count_of_the_files_depends_on_the_data(tmp_path, monkeypatch, tiny):

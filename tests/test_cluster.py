@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def test_workers_make_what_one_process_makes(tmp_path, capfd):
     with cluster.connect(workers=2) as client:
         cluster.complete(wanted, tmp_path / "many", client=client)
         threads = client.run(machine.threads)
+        listening = [client.scheduler.address, *client.scheduler_info()["workers"], client.dashboard_link]
+    assert all(re.match(r"\w+://127\.0\.0\.1:", address) for address in listening), "nobody else is let in"
     alone, many = finished(tmp_path / "alone"), finished(tmp_path / "many")
     assert len(many) == 4
     assert many.keys() == alone.keys()

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import tracemalloc
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -278,16 +279,41 @@ def test_nothing_is_unpickled(mini, monkeypatch, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_link_in_the_archive_is_not_followed(mini, monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE], ids=["soft", "hard", "device"])
+def test_a_link_in_the_archive_is_not_followed(mini, monkeypatch, tmp_path, kind):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         member = tarfile.TarInfo(BINS[0])
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        member.type, member.linkname = kind, "/etc/passwd"
         archive.addfile(member)
     write(tmp_path / "d", {"cifar-10-binary.tar.gz": packed.getvalue()})
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "d"))
     with pytest.raises(data.DataError, match=r"it has no data_batch_1.bin"):
         data.load("cifar10")
+
+
+NOTHING = bytes(64_000_000)  # packs to a thousandth
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "bomb"),
+    [
+        ("mnist", f"{IDX[0]}.gz", lambda: gzip.compress(NOTHING, 1)),
+        ("mnist", "mnist.npz", lambda: npz_file(**dict.fromkeys(KEYS, np.frombuffer(NOTHING, np.uint8)))),
+        ("cifar10", "cifar-10-binary.tar.gz", lambda: tar_file({BINS[0]: NOTHING})),
+        ("cifar10", "cifar-10-binary.tar.gz", lambda: tar_file({"another": NOTHING})),
+    ],
+    ids=["gz", "npz", "tar", "tar of something else"],
+)
+def test_a_bomb_is_refused_before_it_is_unpacked(mini, tmp_path, name, file, bomb):
+    write(tmp_path, {file: bomb()})
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DataError, match=re.escape(file)):
+            data.from_folder(name, tmp_path, "DATA_DIR")
+        assert tracemalloc.get_traced_memory()[1] < len(NOTHING) / 8
+    finally:
+        tracemalloc.stop()
 
 
 @few
@@ -332,12 +358,20 @@ class Handler(BaseHTTPRequestHandler):
         if content == "absent":
             self.send_error(404)
             return
+        if isinstance(content, str) and content.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", f"/{content[3:]}/{self.path.rpartition('/')[2]}")
+            self.end_headers()
+            return
         body = content if isinstance(content, bytes) else b"x" * 1000
         self.send_response(200)
-        more = 0 if isinstance(content, bytes) else 2_000_000  # that never come in full
-        self.send_header("Content-Length", str(len(body) + more))
+        more = 0 if isinstance(content, bytes) else -500 if content == "less" else 2_000_000  # that never come in full
+        if content != "endless":
+            self.send_header("Content-Length", str(len(body) + more))
         self.end_headers()
         self.wfile.write(body)
+        while content == "endless":
+            self.wfile.write(body * 100)
         for _ in range({"trickle": 500, "steady": 60}.get(content, 0)):
             self.wfile.write(b"x" * {"trickle": 100, "steady": 20_000}[content])
             self.server.released.wait(0.02)
@@ -384,19 +418,22 @@ def test_mirrors_are_asked_in_turn_and_the_cache_keeps_what_comes(mini, monkeypa
         "wrong": b"something else",
         "gone": "absent",
         "short": "cut",
+        "less": "less",
+        "circle": "to circle",
+        "moved": "to wrong",
         refused: "refused",
-        "good": "right",
-        "spare": "right",
+        "good": "to elsewhere",  # where from is no matter: the hash decides
+        "elsewhere": "right",
     }
     serve(monkeypatch, server, name, wrong)
     first = data.load(name)
     assert (first.source, first.standin) == ("download", False)
     assert_is_miniature(first)
     asked = [path.split("/")[1] for path in server.asked]
-    assert list(dict.fromkeys(asked)) == ["wrong", "gone", "short", "good"]
+    assert list(dict.fromkeys(asked)) == ["wrong", "gone", "short", "less", "circle", "moved", "good", "elsewhere"]
     heard = capfd.readouterr().err
-    assert heard.count(" failed: ") == 4
-    assert all(word in heard for word in ("hash of downloaded file", "404", "127.0.0.1:9 failed: "))
+    assert heard.count(" failed: ") == 7
+    assert all(word in heard for word in ("hash of downloaded file", "404", "127.0.0.1:9 failed: ", "30 redirects"))
 
     assert data.load(name) is first  # the same process looks no further
     forget()
@@ -422,6 +459,14 @@ def test_a_download_that_was_given_up_stops(mini, monkeypatch, server):
     monkeypatch.setattr(data, "MIN_SPEED", 1e12)
     serve(monkeypatch, server, "cifar10", {"a": "steady"})
     assert data.load("cifar10").standin
+    assert server.left.wait(5)
+
+
+def test_an_endless_download_is_broken_off(mini, monkeypatch, capfd, server):
+    monkeypatch.setattr(data, "LARGEST", 3e6)
+    serve(monkeypatch, server, "mnist", {"a": "endless"})
+    assert data.load("mnist").standin
+    assert "more than 3 MB" in capfd.readouterr().err
     assert server.left.wait(5)
 
 
@@ -557,6 +602,9 @@ def test_repr_is_small_and_its_picture_has_words(standin):
     assert f"<td>{len(standin.y_train) // 10:,}</td><td>1,000</td>" in html
     assert "(stand-in)" in html
     side = standin.x_train.shape[1]
+    hostile = dataclasses.replace(standin, classes=("'><b>",) * 10)._repr_html_()
+    assert hostile.count("&#x27;&gt;&lt;b&gt;") == 20
+    assert "<b>" not in hostile
     picture = Image.open(io.BytesIO(b64decode(re.search(r"base64,([^']+)", html)[1])))
     assert picture.size == (10 * side, side)
     first = standin.x_train[np.argmax(standin.y_train == 0)].squeeze()

@@ -174,14 +174,16 @@ def test_importing_lib_warns_of_nothing():
 
 PYTHON = """\
 #!/bin/sh
-# Stands in for Python {version}. It is told $LACKS ("pins" or the extras that --check misses), $FAILS (a part of the
-# call that is to fail), $SLOW (likewise) and $AUDIT (what an audit finds, or "silence").
+# Stands in for Python {version}. It is told $LACKS (the extras that --check misses, "pins" for an active environment
+# without them, "lock" for a lock without them), $FAILS (a part of the call that is to fail), $SLOW (likewise) and
+# $AUDIT (what an audit finds, or "silence").
 case "$*" in *"${{SLOW:-nothing}}"*) sleep 0.2 ;; esac
 echo "$0 $*" >> "$CALLS"
 case "$*" in
     -V) echo "Python {version}" ;;
     "-m lib.environment --base") {fits} || {{ echo "Python {version} found, another is needed" >&2; exit 1; }} ;;
-    "-m lib.environment --check") case "$LACKS" in *pins*) echo "numpy is 1, not 2"; exit 1 ;; esac ;;
+    "-m lib.environment --check") case "$LACKS $0" in
+        *pins*" .venv"*) ;; *pins*|*lock*) echo "numpy is 1, not 2"; exit 1 ;; esac ;;
     "-m lib.environment --check "*) case "$LACKS" in *"$4"*) exit 1 ;; esac ;;
     "-m lib.environment "*) echo "$3==1" ;;
     "-m venv --clear .venv")
@@ -314,6 +316,23 @@ def test_a_stopped_set_up_goes_on(bare):
     assert bare.make("env").calls == SET_UP[1:]
 
 
+def test_a_lock_that_is_cut_off_is_told(bare):
+    done = bare.make("env", LACKS="lock")
+    assert done.returncode == 2
+    assert "requirements.lock does not give what environment.yml pins: is it whole?" in done.stderr
+    assert not (bare.folder / ".venv/.ready").exists()
+    assert bare.make("env").returncode == 0
+
+
+def test_a_clock_that_was_set_back_costs_a_look_at_the_lists_and_no_more(ready):
+    for name in ("environment.yml", "requirements.lock", "pyproject.toml"):
+        os.utime(ready.folder / name, (4e9, 4e9))
+    for _ in range(2):
+        done = ready.make("report")
+        assert done.returncode == 0
+        assert done.calls == [*SET_UP[1:], ".venv/bin/python -m lib.report"]
+
+
 def test_a_broken_venv_is_made_again(ready):
     python = ready.folder / ".venv/bin/python"
     python.unlink()
@@ -440,7 +459,18 @@ def test_clean_keeps_the_environment_and_the_evidence(ready):
 
 def test_continuous_integration_runs_the_tests_and_fails_with_them(ready):
     (ready.bin / "chromium").symlink_to("/bin/true")  # else it would be installed
-    *installed, tested = ready.run("bash", ".ci/run").calls
+    *installed, checked, styled, tested = ready.run("bash", ".ci/run").calls
     assert all("-m pip install" in call for call in installed)
+    ruff = ".venv/bin/python -m ruff"
+    assert (checked, styled) == (f"{ruff} check --quiet .", f"{ruff} format --check --quiet .")
     assert tested == ".venv/bin/python -m pytest"
-    assert ready.run("bash", ".ci/run", FAILS="pytest").returncode != 0
+    for step in ("pytest", "ruff check", "ruff format"):
+        assert ready.run("bash", ".ci/run", FAILS=step).returncode != 0
+
+
+def test_the_static_check_looks_for_holes():
+    """Ruff's security rules are on in lib, so that no pickle, no eval and no shell comes in unseen."""
+    code = "import pickle\nimport subprocess\n\npickle.loads(b'')\neval('1')\nsubprocess.run('ls', shell=True)\n"
+    command = ["-m", "ruff", "check", "--no-cache", "--output-format=concise", "--stdin-filename=lib/x.py", "-"]
+    found = subprocess.run([sys.executable, *command], input=code, capture_output=True, text=True, cwd=ROOT).stdout
+    assert {"S301", "S307", "S602"} <= set(re.findall(r"S\d+", found))

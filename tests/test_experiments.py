@@ -255,6 +255,7 @@ def test_key_depends_on_every_field():
 
 def test_key_depends_on_every_field_of_the_recipe():
     changed = {"optimizer": "adam", "schedule": "constant", "augment": False, "precision": "float32"}
+    changed |= {"momentum": 0.5, "warmup": 0.5}
     keys = {BASE.key(0, "data")}
     for name, value in asdict(MODERN).items():
         keys.add(

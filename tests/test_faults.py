@@ -22,6 +22,7 @@ from conftest import essence
 from lib import runs, site, train
 from lib.records import StoreError, read_record
 from lib.train import Experiment, Recipe, Run
+from tests.bench import __main__ as bench
 
 TINY = Experiment("tiny", Recipe(epochs=1, learning_rate=0.1, batch=20), {"width": 4}, n_train=60, test=True)
 WAYS = ("flip a bit", "change a digit", "cut", "empty", "remove", "folder")
@@ -107,11 +108,38 @@ def test_no_damage_of_an_executed_notebook_is_shown(tmp_path):
     assert site.made(path)["key"] == "k"
 
 
-@pytest.mark.parametrize("content", ["", "[{", "\ud83d"], ids=["empty", "cut", "binary"])
+@pytest.mark.parametrize(
+    "content", ["", "[{", "\ud83d", "[{}]", "[1]", "3"], ids=["empty", "cut", "binary", "bare", "number", "no list"]
+)
 def test_damaged_benchmarks_are_one_clear_line(tmp_path, content):
     (tmp_path / "bench.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(StoreError, match=r"bench\.json is damaged: `make bench` writes it anew"):
         runs.bench(tmp_path)
+
+
+def test_no_damage_of_the_benchmarks_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "RESULT", tmp_path / "bench.json")
+    whole = [dict.fromkeys(runs.BENCH, 1.5) | {"name": f"train/{i}", "values": {10: 0.25, 5: 0.5}} for i in range(4)]
+    bench.keep(whole[:3])
+    bench.keep(whole[2:])
+    whole = json.loads(json.dumps(whole))
+    assert runs.comparisons(tmp_path) == whole
+    assert runs.bench(tmp_path).to_dict("records") == whole
+    content = bench.RESULT.read_bytes()
+    for way, rng in damages(300):
+        damage(bench.RESULT, way, rng)
+        try:
+            assert runs.comparisons(tmp_path) in (whole, []), way
+            assert bench.RESULT.exists() or way == "remove"
+        except (StoreError, IsADirectoryError):
+            pass
+        if bench.RESULT.is_dir():
+            bench.RESULT.rmdir()
+        bench.RESULT.write_bytes(content)
+    bench.RESULT.write_bytes(content.replace(b"1.5", b"1.6", 1))
+    bench.keep(whole[:1])
+    assert "is damaged" in capsys.readouterr().err
+    assert runs.comparisons(tmp_path) == whole[:1], "what was damaged is not sealed anew"
 
 
 # --- the long part ---
@@ -226,6 +254,42 @@ def test_reports_at_once_in_one_folder_end_as_one(tmp_path, processes):
         assert process.returncode == 0, out + err
     assert outcome(tmp_path / "many") == outcome(tmp_path / "one")
     assert not list(Path(tmp_path / "many").rglob("*.part"))
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from lib import commands, train
+from lib.train import Experiment, Recipe
+run_epoch = train.run_epoch
+
+def limited(*arguments):
+    if room := int(sys.argv[2]):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (room << 20), resource.RLIM_INFINITY))
+    return run_epoch(*arguments)
+
+train.run_epoch = limited
+large = Experiment("resnet", Recipe(1, 0.1, batch=512), {"n": 1, "width": 64}, n_train=512, n_eval=10)
+sys.exit(commands.ended(lambda: train.train(large, 0, sys.argv[1]) and None))
+"""
+
+
+@pytest.mark.faults
+def test_memory_used_up_in_training_leaves_nothing_half_done(tmp_path):
+    """Where TensorFlow says so it is one line; some of its kernels end the process by themselves."""
+
+    def trained(room):
+        command, own = [sys.executable, "-c", LITTLE_MEMORY, str(tmp_path), str(room)], {"RECNET_STANDIN": "1"}
+        return subprocess.run(command, env=os.environ | own, cwd=runs.ROOT, capture_output=True, text=True)
+
+    for room in (100, 1000):  # MiB
+        ended = trained(room)
+        assert ended.returncode in (1, -signal.SIGSEGV, -signal.SIGABRT), ended.stderr
+        assert ended.returncode < 0 or ended.stderr.splitlines()[-1].startswith("out of memory")
+        assert {path.name for path in tmp_path.glob("*/*")} == {"lock"}
+    assert trained(0).returncode == 0
+    assert len(runs.read(tmp_path)) == 1
 
 
 def kernels_of(build):

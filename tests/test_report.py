@@ -264,6 +264,45 @@ def test_a_damaged_executed_notebook_counts_as_none(tmp_path):
         assert site.made(path) == {}
 
 
+def test_a_damaged_page_is_rendered_again(pages, tmp_path):
+    cells = text("It is 39.05 %."), *EVERYTHING[1:]
+    pages(*cells)
+    path = tmp_path / "out" / "01_first.html"
+    html = path.read_bytes()
+    for damaged in (html.replace(b"39.05", b"39.06"), html[:-20], b"", bytes([html[0] ^ 0x80]) + html[1:]):
+        path.write_bytes(damaged)
+        assert "It is 39.05 %." in pages(*cells).get_text()
+        assert path.read_bytes().endswith(html[-20:])
+    before = path.stat().st_mtime_ns
+    pages(*cells)
+    assert path.stat().st_mtime_ns == before, "a whole page is left alone"
+
+
+@pytest.mark.parametrize("content", [b"<<<<<<< ours", b"\xff\xfe", b"{}"], ids=["conflict", "binary", "empty"])
+def test_a_source_that_is_no_notebook_is_one_line(desk, capsys, content):
+    (desk.path / "notebooks" / "02_second.ipynb").write_bytes(content)
+    assert desk.main("--nb", "02") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("02_second ")
+    (desk.path / "notebooks" / "02_second.ipynb").unlink()
+    (desk.path / "notebooks" / "glossary.md").write_bytes(b"\xff\xfe")
+    write(desk.path / "notebooks" / "02_second.ipynb")
+    with pytest.raises(site.SiteError, match=r"^glossary can't be rendered: UnicodeDecodeError"):
+        report.render(desk.job())
+
+
+def test_the_clock_decides_nothing(desk, capsys, monkeypatch):
+    """Files of the future, as after a clock was set back, are as good as others: what counts is their content."""
+    assert desk.main("--nb", "01") == 0
+    for path in (path for folder in ("notebooks", "executed", "site") for path in (desk.path / folder).iterdir()):
+        os.utime(path, (4e9, 4e9) if "notebooks" in path.parts else (0, 0))
+    monkeypatch.setattr(report.time, "time", lambda: 0.0)
+    capsys.readouterr()
+    assert desk.main("--nb", "01") == 0
+    assert "01_first ... unchanged" in capsys.readouterr().out
+    assert {path.stat().st_mtime for path in (desk.path / "site").iterdir()} == {0}
+
+
 # --- how long it will take, and how far it is ---
 
 

@@ -215,7 +215,7 @@ def checkpoint(tmp_path_factory, uninterrupted):
 
 
 @pytest.mark.parametrize("damage", ["none", "truncated", "flipped"])
-def test_a_damaged_checkpoint_starts_the_run_over(uninterrupted, checkpoint, tmp_path, damage):
+def test_a_damaged_checkpoint_starts_the_run_over(uninterrupted, checkpoint, tmp_path, damage, capsys):
     folder = tmp_path / uninterrupted().key
     folder.mkdir()
     damaged = bytearray(checkpoint)
@@ -227,6 +227,7 @@ def test_a_damaged_checkpoint_starts_the_run_over(uninterrupted, checkpoint, tmp
     epochs = []
     run = train.train(EXPERIMENT, 0, tmp_path, on_epoch=lambda done, curve: epochs.append(done))
     assert epochs == ([2, 3] if damage == "none" else [1, 2, 3])
+    assert ("is damaged: the run starts over" in capsys.readouterr().err) == (damage != "none")
     assert_identical(run, uninterrupted())
 
 
@@ -254,14 +255,13 @@ def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
     content = (tmp_path / "checkpoint.npz").read_bytes()
 
     def restore(damaged):
-        """Either nothing of it is taken over and the file is gone, or the damage was to no more than a date, say."""
+        """Either nothing of it is taken over, or the damage was to no more than a date, say."""
         (tmp_path / "checkpoint.npz").write_bytes(damaged)
         model = Model(np.zeros((2, 2)), np.zeros(2))
         restored = train._restore(tmp_path, model, "float32")
         arrays = [np.asarray(v).tolist() for v in model.variables]
         if restored is None:
             assert arrays == [[[0, 0], [0, 0]], [0, 0]]
-            assert not (tmp_path / "checkpoint.npz").exists()
         else:
             assert (restored, arrays) == (state, [[[1.5, 2.5], [3.5, 4.5]], [5, 6]])
         return restored
@@ -278,7 +278,24 @@ def test_no_damaged_byte_of_a_checkpoint_gets_through(tmp_path):
 def test_a_checkpoint_of_another_net_is_not_taken(tmp_path):
     train._checkpoint(tmp_path, Model([1.0, 2.0]), {"precision": "float32"})
     assert train._restore(tmp_path, Model([[1.0], [2.0]]), "float32") is None
-    assert train._restore(tmp_path, Model([1.0, 2.0]), "float32") is None  # it was deleted
+
+
+@pytest.mark.parametrize("refusal", [MemoryError("no room"), PermissionError(13, "Permission denied")])
+def test_what_cannot_be_read_now_is_not_called_damaged(uninterrupted, checkpoint, tmp_path, monkeypatch, refusal):
+    """Else a checkpoint would be trained over, and the user told to delete a finished run."""
+    folder = tmp_path / uninterrupted().key
+    folder.mkdir()
+    for name, content in (("checkpoint.npz", checkpoint), (train.KEPT, b"")):
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr(np, "load", lambda *args, **kwargs: (_ for _ in ()).throw(refusal))
+    with pytest.raises(type(refusal)):
+        train.train(EXPERIMENT, 0, tmp_path)
+    with pytest.raises(type(refusal)):
+        records.read_weights(folder / train.KEPT)
+    assert (folder / "checkpoint.npz").read_bytes() == checkpoint
+    monkeypatch.setattr(Path, "read_text", lambda path: (_ for _ in ()).throw(refusal))
+    with pytest.raises(type(refusal)):
+        records.read_record(folder)
 
 
 def test_a_checkpoint_of_another_precision_is_not_taken(tmp_path):
@@ -301,7 +318,8 @@ def test_a_run_is_done_when_its_record_exists(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "write", watched)
     folder = tmp_path / FAST.key(0, data.load("cifar10").identity)
     folder.mkdir()
-    (folder / "checkpoint.npz.7.part").touch()  # what a process killed while it wrote leaves behind
+    for name in ("checkpoint.npz", "weights.npz", "record.json"):
+        (folder / f"{name}.7.part").touch()  # what a process killed while it wrote leaves behind
     run = train.train(FAST, 0, tmp_path)
     assert written == ["checkpoint.npz", "checkpoint.npz", "weights.npz", "record.json"]
     assert {path.name for path in run.folder.iterdir()} == {"lock", "weights.npz", "record.json"}

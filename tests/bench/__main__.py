@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from lib import grid, machine, runs
-from lib.records import write
+from lib.records import StoreError, sealed, write
 
 ROUNDS = 5
 STEPS = (10, 30, 50)  # tied steps over which growth is measured
@@ -216,6 +216,18 @@ def busy(seconds=5):
     return 1 - (idle_after - idle) / max(1, total_after - total)
 
 
+def keep(new):
+    """Writes rows into bench.json, each with its digest, in place of those of the same names."""
+    try:
+        rows = runs.comparisons(RESULT.parent)
+    except StoreError as damaged:
+        print(f"{damaged}; its other rows are dropped", file=sys.stderr)
+        rows = []
+    rows = [old for old in rows if old["name"] not in {row["name"] for row in new}] + json.loads(json.dumps(new))
+    text = json.dumps([sealed(row) for row in sorted(rows, key=lambda row: row["name"])], indent=1) + "\n"
+    write(RESULT, lambda file: file.write(text.encode()))
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
@@ -224,11 +236,7 @@ def main(argv=None):
         parser.error(f"no measurement is called {min(unknown)!r}: choose from {', '.join(MEASUREMENTS)}")
     with quiet():
         for name in names or MEASUREMENTS:
-            new = MEASUREMENTS[name]()
-            rows = json.loads(RESULT.read_text()) if RESULT.exists() else []
-            rows = [old for old in rows if old["name"] not in {row["name"] for row in new}] + new
-            text = json.dumps(sorted(rows, key=lambda row: row["name"]), indent=1) + "\n"
-            write(RESULT, lambda file, text=text: file.write(text.encode()))
+            keep(MEASUREMENTS[name]())
 
 
 if __name__ == "__main__":
