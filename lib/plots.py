@@ -392,7 +392,8 @@ def readouts(frame):
         ]
     trained = counts.pop() if len(counts) == 1 else None
     picture = per_step(series, "error, %", "step of the last stage", trained=trained)
-    picture.finding = _extremes({arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()})
+    last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
+    picture.finding = _extremes(last, " after the last trained step")
     return picture
 
 
@@ -577,7 +578,7 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]
         words.append(f"published: {', '.join(f'{text} {y:g} at {_short(x)}' for x, y, text, _ in published)}")
         points += published
-    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.18, ymargin=0.1)
     if against == "depth":
         ax.set_xticks(sorted({*frame.depth.dropna(), *([] if literature is None else literature.depth)}))
     else:
