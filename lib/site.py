@@ -393,9 +393,8 @@ def _number(text):
 
     value, *rest = re.fullmatch(r"(.*?)(?: (\[[^]]*\]))?(?:, (\d+ seeds?))?", text, re.DOTALL).groups("")
     small = ", ".join(filter(None, rest))
-    return Markup("<b>{}</b>").format(typeset(value)) + (
-        Markup("<small>{}</small>").format(typeset(small)) * bool(small)
-    )
+    shown = Markup("<b>{}</b>").format(typeset(value))
+    return shown + Markup(" <small>{}</small>").format(typeset(small)) if small else shown
 
 
 def _outline(path):
