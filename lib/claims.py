@@ -104,7 +104,9 @@ def show(name, profile, seed=0, seeds=1, short=False):
     if short:
         text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
     else:
-        text = f"> *The paper:* {f.paper}\n\n**{f.id}, {f.claim}: {f.verdict}.** {f.plain}\n\n*In detail:* {f.text}"
+        text = (
+            f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}\n>\n> *The paper:* {f.paper}\n>\n> *In detail:* {f.text}"
+        )
     display(Markdown(text))
 
 

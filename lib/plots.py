@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections import namedtuple
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -51,23 +52,24 @@ theme()
 class Picture:
     """A figure with its alternative text, which shows itself in a notebook: as SVG, or as PNG where it is a photo.
 
-    The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption.
+    The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption,
+    to which `finding` adds what comes out, a sentence made from the numbers ("" where there is none).
     The figure is one of `matplotlib.figure`, unknown to pyplot: no backend shows it again, and none has to be chosen.
     """
 
-    def __init__(self, figure, alt, photo=False):
-        self.figure, self.alt, self.photo = figure, alt[:1].upper() + alt[1:], photo
+    def __init__(self, figure, alt, photo=False, finding=""):
+        self.figure, self.alt, self.photo, self.finding = figure, alt[:1].upper() + alt[1:], photo, finding
 
     def titled(self, caption):
         """The same picture under a caption, a sentence without its full stop: the alternative text begins with it."""
-        return Picture(self.figure, f"{caption}. {self.alt}", self.photo)
+        return Picture(self.figure, f"{caption}. {self.alt}", self.photo, self.finding)
 
     def __repr__(self):
         return f"Picture: {self.alt}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         mime = "image/png" if self.photo else "image/svg+xml"
-        return {mime: self.data}, {mime: {"alt": self.alt}}
+        return {mime: self.data}, {mime: {"alt": self.alt, "finding": self.finding}}
 
     @functools.cached_property
     def data(self):
@@ -137,6 +139,14 @@ def _short(value):
     return f"{value / size:.3g}{unit}"
 
 
+def _extremes(values, where=""):
+    """The lowest and the highest of {label: number}, as a sentence; "" where there are not two."""
+    if len(values) < 2:
+        return ""
+    low, high = (f"{label}, {_short(values[label])}" for label in (f(values, key=values.get) for f in (min, max)))
+    return f"Lowest{where}: {low}; highest: {high}."
+
+
 def _name(measure):
     """The column "val_error" -> "validation error, %"."""
     words = {"val": "validation", "train": "training", "held_out": "held-out"}
@@ -202,15 +212,20 @@ def _label_ends(ax, ends):
         ax.annotate(text, end, (1.04, place), textcoords="axes fraction", **style)
 
 
-def _label_points(ax, points):
-    """A label beside each point, [(x, y, text, colour)], in the first place around it that is free."""
+def _label_points(ax, points, lines=()):
+    """A label beside each point, [(x, y, text, colour)], in the first place around it that is free, also of the lines
+    [(x of its points, y of them)]."""
     ax.autoscale_view()
     size = ax.figure.get_size_inches() - (1, 0.8)  # of the panel, about
     spots = (ax.transScale + ax.transLimits).transform([p[:2] for p in points]) * size
     taken = [(spot, 0.06) for spot in spots]  # what is on the panel: centre and half its size, in inches
+    for line in lines:
+        ends = (ax.transScale + ax.transLimits).transform(np.transpose(line)) * size
+        taken += [(spot, 0.02) for a, b in pairwise(ends) for spot in np.linspace(a, b, 40) if np.isfinite(spot).all()]
     for (*point, text, colour), spot in zip(points, spots, strict=True):
         half = np.array([0.039 * len(text), 0.07])
         shifts = [(half + distance) * side for distance in (0.08, 0.2) for side in SIDES]
+        shifts = [shift for shift in shifts if (spot + shift - half)[0] > 0] or shifts  # not on the axis
         free = [s for s in shifts if all(np.any(abs(spot + s - at) > half + other) for at, other in taken)]
         shift = (free or shifts)[0]
         taken.append((spot + shift, half))
@@ -299,8 +314,8 @@ def _draw(ax, series, shade, style="-", log=False):
         x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
         ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
         ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 16 else None)
-        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {mean.iloc[-1]:.3g}", colour)
-        courses.append(f"{label} from {mean.iloc[0]:.3g} to {mean.iloc[-1]:.3g}")
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {_short(mean.iloc[-1])}", colour)
+        courses.append(f"{label} from {_short(mean.iloc[0])} to {_short(mean.iloc[-1])}")
     return ends, courses
 
 
@@ -318,7 +333,7 @@ def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
     if log:
         _log(figure.axes[0].yaxis)
     _label_ends(ax, ends.values())
-    return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.")
+    return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.".replace("\n", " "))
 
 
 def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=False):
@@ -347,7 +362,10 @@ def learning_curves(frame, paper=None):
         ends |= found
         courses += [f"{what}: {', '.join(words)}"] if words else []
     ax.set_title("dashed: while training; solid: validation")
-    return _finish(figure, ends, courses, "error, %", "epoch", paper)
+    last = {arm: end[1] for arm, end in ends.items()}
+    picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
+    picture.finding = _extremes(last, " at the end")
+    return picture
 
 
 def gradients(frame):
@@ -360,7 +378,7 @@ def gradients(frame):
         ends, words = _draw(ax, series, shade, log=True)
         ax.set_title(title)
         courses.append(f"{title}: {', '.join(words)}")
-    return _finish(figure, ends, courses, "norm of the gradient", "3x3 layers, first (0) to last (1)", log=True)
+    return _finish(figure, ends, courses, "norm of the gradient", "3x3 layers,\nfirst (0) to last (1)", log=True)
 
 
 def readouts(frame):
@@ -372,7 +390,11 @@ def readouts(frame):
         series[arm] = [
             dict(enumerate(run["trained"], first)) | {int(t): e for t, e in run["beyond"].items()} for run in runs
         ]
-    return per_step(series, "error, %", "step of the last stage", trained=counts.pop() if len(counts) == 1 else None)
+    trained = counts.pop() if len(counts) == 1 else None
+    picture = per_step(series, "error, %", "step of the last stage", trained=trained)
+    last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
+    picture.finding = _extremes(last, " after the last trained step")
+    return picture
 
 
 def functions(x, curves):
@@ -380,16 +402,16 @@ def functions(x, curves):
     (a, first), (b, second) = curves.items()
     gap = np.asarray(second) - np.asarray(first)
     top = np.abs(gap).argmax()
-    series = {label: dict(zip(x, y, strict=True)) for label, y in (curves | {f"{b} - {a}": gap}).items()}
+    series = {label: dict(zip(x, y, strict=True)) for label, y in (curves | {f"{b} minus {a}": gap}).items()}
     return per_step(series, "f(x)", "x", {f"largest gap, at x = {x[top]:.2g}": gap[top]})
 
 
-# Dots, the text at their right end, colour; the interval, if not that of the mean; where a bar to the mean starts.
-_Row = namedtuple("_Row", "values text colour interval left", defaults=(None, None))
+# Dots, the text at their right end, colour; interval and centre, if not those of the mean; where a bar to it starts.
+_Row = namedtuple("_Row", "values text colour interval left centre", defaults=(None, None, None))
 
 
 SEEDS = "dots are seeds, the line is the 95 % interval, ± the standard deviation"
-ROUNDS = "dots are rounds, taken in turn; the number is their median"
+ROUNDS = "dots are rounds, bars their medians (and these as shares of the fastest)"
 
 
 def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
@@ -398,13 +420,15 @@ def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
         return nothing()
     lines = lines or {}
     figure, ax = _panel(0.85 + 0.36 * len(rows) + 0.2 * len(lines))
-    for i, (values, text, colour, interval, left) in enumerate(rows.values()):
+    for i, (values, text, colour, interval, left, centre) in enumerate(rows.values()):
         mean, low, high, _ = stats.mean(values)
+        mean = mean if centre is None else centre
         if left is not None:
             ax.barh(i, mean - left, 0.6, left=left, color=mix(colour, PANEL, 0.6))
         ax.plot(interval or (low, high), [i, i], color=colour)
         ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=colour, ms=13, mew=1.8)
-        ax.scatter(values, [i] * len(values), 28, color=colour, alpha=0.75, edgecolor="white", lw=0.6, zorder=3)
+        dot = {"color": colour, "alpha": 0.75, "edgecolor": "white", "lw": 0.6, "zorder": 3, "clip_on": False}
+        ax.scatter(values, [i] * len(values), 28, **dot)
         ax.text(1.02, i, text, transform=ax.get_yaxis_transform(), va="center")
     words = []
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
@@ -441,8 +465,11 @@ def errors(frame, measure="test_error", paper=None, sort=False):
     groups = _groups(frame, measure)
     shade, order = colours(groups), sorted(groups, key=lambda arm: groups[arm].mean()) if sort else groups
     interval = {arm: _interval(frame[frame.arm == arm].dropna(subset=[measure]), measure) for arm in order}
-    rows = {arm: _Row(groups[arm], pm(groups[arm]), shade[arm], interval[arm]) for arm in order}
-    return _rows(rows, _name(measure), paper)
+    close = any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
+    rows = {arm: _Row(groups[arm], pm(groups[arm], 1 + close), shade[arm], interval[arm]) for arm in order}
+    picture = _rows(rows, _name(measure), paper)
+    picture.finding = _extremes({arm: values.mean() for arm, values in groups.items()})
+    return picture
 
 
 def bars(series, xlabel):
@@ -451,43 +478,61 @@ def bars(series, xlabel):
     shade = dict(zip(dict.fromkeys(bar for _, bar in columns), OTHERS, strict=False))
     digits = int(any((values % 1).any() for values in columns.values()))  # counts stand without ".0"
     rows = {", ".join(key): _Row(v.dropna(), pm(v, digits), shade[key[1]], left=0) for key, v in columns.items()}
-    return _rows(rows, xlabel)
+    picture = _rows(rows, xlabel)
+    picture.finding = _extremes({label: values.mean() for label, (values, *_) in rows.items()})
+    return picture
 
 
 def waterfall(frame, measure="test_error"):
     """From the first arm to the last, a change a row: the bar spans the change of the mean."""
-    rows, before = {}, 0.0
+    rows, before, changes = {}, 0.0, {}
     for arm, values in _groups(frame, measure).items():
         mean = values.mean()
+        changes |= {arm: mean - before} if rows else {}
         colour = COLOURS["tied" if mean > before else "untied"] if rows else OTHERS[3]
         rows[arm] = _Row(values, f"{mean:.1f}" + (f" ({mean - before:+.1f})" if rows else ""), colour, left=before)
         before = mean
-    return _rows(rows, _name(measure))
+    picture = _rows(rows, _name(measure))
+    if changes:
+        largest = min(changes, key=changes.get)
+        picture.finding = f"Largest gain: {largest}, {changes[largest]:+.1f} points."
+    return picture
 
 
 def cost(values, unit):
     """{label: number} on a logarithmic scale, the smallest first, each with how many times the smallest it is."""
     order, least = sorted(values.items(), key=lambda item: item[1]), min(values.values(), default=None)
-    rows = {k: _Row([v], f"{_short(v)} ({v / least:.3g}x)", COLOURS["untied"], (least, v)) for k, v in order}
-    return _rows(rows, unit, log=True)
+    times = {k: f"{v / least:,.{0 if v > 100 * least else 1}f}" for k, v in order}
+    rows = {k: _Row([v], f"{_short(v)} ({times[k]}×)", COLOURS["untied"], (least, v)) for k, v in order}
+    picture = _rows(rows, unit, log=True)
+    picture.finding = _extremes(values)
+    return picture
 
 
 def speeds(series, unit):
-    """Repeated measurements, {label: [value, ...]}, the fastest first, with their medians."""
+    """Repeated measurements, {label: [value, ...]}, the fastest first: their medians, and a line from least to most."""
     median = {label: float(np.median(values)) for label, values in series.items()}
-    order = sorted(series, key=median.get, reverse=True)
-    shade = {label: COLOURS["tied" if label == "ours" else "untied"] for label in order}
-    rows = {label: _Row(series[label], f"{median[label]:.0f}", shade[label], left=0) for label in order}
-    return _rows(rows, unit, dots=ROUNDS)
-
-
-def differences(contrasts, bounds=None, unit="pp"):
-    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}."""
     rows = {}
+    for label in sorted(series, key=median.get, reverse=True):
+        colour, (low, *_, high) = COLOURS["tied" if label == "ours" else "untied"], sorted(series[label])
+        text = f"{median[label]:,.0f} ({100 * median[label] / max(median.values()):.0f} %)"
+        rows[label] = _Row(series[label], text, colour, (low, high), 0, median[label])
+    picture = _rows(rows, unit, dots=ROUNDS)
+    picture.finding = _extremes(median)
+    return picture
+
+
+def differences(contrasts, bounds=None):
+    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}."""
+    rows, known = {}, [estimate for estimate in contrasts.values() if estimate[1] <= estimate[2]]
     for label, (value, low, high, *_) in contrasts.items():
         span = f" [{low:+.2f}, {high:+.2f}]" if low <= high else ""  # one seed has none
         rows[label] = _Row([value], f"{value:+.2f}{span}", COLOURS["tied"], (low, high))
-    return _rows(rows, f"difference, {unit}, with its 95 % interval", {"none": 0} | (bounds or {}))
+    picture = _rows(rows, "difference in points, with its 95 % interval", {"no difference:": 0} | (bounds or {}))
+    if known:
+        sure = sum(low > 0 or high < 0 for _, low, high, *_ in known)
+        picture.finding = f"Intervals that leave zero out: {sure} of {len(known)}."
+    return picture
 
 
 def _family(experiment):
@@ -501,8 +546,8 @@ def _family(experiment):
 def tradeoff(frame, against="parameters", measure="test_error", literature=None):
     """Error against "depth", "parameters" or "flops", of one recipe; nets that differ in depth alone make a family.
 
-    The number beside a point is its depth in weight layers. literature: a DataFrame with the columns label, error and
-    `against`: hollow grey marks.
+    The number beside a point is its depth in weight layers; dots join tied and untied nets of one depth. literature:
+    a DataFrame with the columns label, error and `against`: hollow grey marks.
     """
     xlabel = {"depth": "weight layers", "flops": "FLOPs of a forward pass", "parameters": "trainable weights"}[against]
     frame = frame.dropna(subset=[measure])
@@ -510,30 +555,36 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         return nothing()
     frame[["family", "depth"]] = [_family(e) for e in frame.experiment]
     figure, ax = _panel(4.2)
-    shade, points, words = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], []
+    shade, points, words, lines = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], [], []
+    for _, twins in frame[frame.family.isin(["tied", "untied"])].groupby("depth"):  # tied and untied of one depth
+        ends = twins.groupby("family")[[against, measure]].mean()
+        ax.plot(*ends.T.to_numpy(), color="#777777", lw=1, ls=":", zorder=1)
     for family, rows in frame.dropna(subset=[against]).groupby("family", sort=False):
         groups, colour = rows.groupby(against), shade[family]
         mean = groups[measure].mean()
-        ax.plot(mean.index, mean, "o-", color=colour, ms=4)
-        ax.scatter(rows[against], rows[measure], 16, color=colour, alpha=0.5)
+        ax.plot(mean.index, mean, "o-", color=colour, ms=4, zorder=3)
+        lines.append((mean.index, mean))
+        ax.scatter(rows[against], rows[measure], 16, color=colour, alpha=0.5, zorder=3)
         for x, runs in groups:
             ax.plot([x, x], _interval(runs, measure), color=colour)
-        depths = [f"{depth:.0f}" if depth > 0 else "" for depth in groups.depth.first()]
+            lines.append(([x, x], _interval(runs, measure)))
+        depths = [f"{depth:.0f}" if depth > 0 and against != "depth" else "" for depth in groups.depth.first()]
         labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
         points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
         words.append(f"{family} {', '.join(f'{y:.1f} at {_short(x)}' for x, y in mean.items())}")
+    finding = f"{_name(measure)[:1].upper()}{_name(measure)[1:]}: {'; '.join(words)}."
     if literature is not None:
         ax.scatter(literature[against], literature.error, 34, facecolor="none", edgecolor="#777777")
         published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]
         words.append(f"published: {', '.join(f'{text} {y:g} at {_short(x)}' for x, y, text, _ in published)}")
         points += published
-    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.18, ymargin=0.1)
     if against == "depth":
-        ax.set_xticks(sorted(frame.depth.dropna().unique()))
+        ax.set_xticks(sorted({*frame.depth.dropna(), *([] if literature is None else literature.depth)}))
     else:
         _log(ax.xaxis)
-    _label_points(ax, points)
-    return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.")
+    _label_points(ax, points, lines)
+    return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.", finding=finding)
 
 
 def course(image, chances, classes, label, trained):
@@ -565,5 +616,6 @@ def confusion(labels, predictions, classes):
     ax.tick_params("x", rotation=45, rotation_mode="xtick")
     ax.set(xlabel="prediction", ylabel="label")
     worst = wrong.melt(ignore_index=False).nlargest(5, "value").itertuples()
-    most = "; ".join(f"{label} as {guess} {n}" for label, guess, n in worst)
-    return Picture(figure, f"Confusion of {counts.sum()} images, {wrong.to_numpy().sum()} wrong. Most often: {most}.")
+    most = "; ".join(f"{label} as {guess}, {n}" for label, guess, n in worst)
+    alt = f"Confusion of {counts.sum()} images, {wrong.to_numpy().sum()} wrong. Most often: {most}."
+    return Picture(figure, alt, finding=f"Most often (label as prediction): {most}.")

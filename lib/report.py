@@ -278,9 +278,15 @@ def provenance(job, records):
         minutes = sum(machine["seconds"] for machine in machines) / 60
         foot += [
             ("Runs", f"{len(machines)}, {minutes:.0f} minutes in all; {each('{date}')}, at commit {each('{commit}')}"),
-            ("Their machine", each("{device} ({cpu}, {threads} threads) in {precision}")),
+            ("Their machine", ", ".join(sorted({_on(machine) for machine in machines}))),
         ]
     return foot
+
+
+def _on(machine):
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    precision = f" in {machine['precision']}" * bool(machine["precision"])  # a check without training has none
+    return f"{machine['device']} ({machine['cpu']}, {threads}){precision}"
 
 
 def forecast(job, selected):

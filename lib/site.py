@@ -22,7 +22,21 @@ from lib.records import write
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
-NUMBER = re.compile(r"[-+\u2212]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?%)?( ± [\d.]+)?|NaN|nan|[-\u2013]?")  # or an empty cell
+NUMBER = re.compile(  # or a date, or an empty cell
+    r"[-+\u2212]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?%)?( ± [\d.]+)?|\d{4}-\d\d-\d\d|NaN|nan|[-\u2013]?"
+)
+TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
+    (re.compile(r"(?<=\d) ?%"), "\u00a0%"),
+    (re.compile(r"(?<=\d) (?=(pp|px|seeds?)\b)|(?<=\bn) (?==)|(?<=\bn =) |(?<=\bn\u00a0=) "), "\u00a0"),
+    (re.compile(r"(?<=\[[-+\d])([\d.]*,) (?=[-+\d.]+\])"), "\\1\u00a0"),  # an interval
+    (re.compile(r"(?<![\w.,/)-])-(?=\d)"), "\u2212"),
+    (re.compile(r"^-$"), "\u2013"),
+    (re.compile(r"(?<=\d)( ?)x(?=\1\d|\b)"), "\\1×"),
+    (re.compile(r'(^|(?<=[\s(\[]))"'), "“"),
+    (re.compile('"'), "”"),
+    (re.compile(r"(^|(?<=[\s(\[“]))'"), "‘"),
+    (re.compile("'"), "’"),
+]
 
 
 class SiteError(ValueError):
@@ -98,7 +112,7 @@ def _render(site, page, linked, report):
 
     with _rendering(page):
         soup = _body(nbformat.read(site.executed / f"{page}.ipynb", 4))
-    title = soup.h1.get_text() if soup.h1 else label(page)
+    title = typeset(soup.h1.get_text()) if soup.h1 else label(page)
     contents = _tidy(soup, site)
     i = linked.index(page)
     parts = {
@@ -128,7 +142,7 @@ def _render_text(site, name, linked, standin):
     mark = _mark(name, source, linked, standin)
     if not _holds(site.folder / f"{name}.html", mark):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
-        parts = {"title": soup.h1.get_text() if soup.h1 else label(name), "contents": _tidy(soup, site)}
+        parts = {"title": typeset(soup.h1.get_text()) if soup.h1 else label(name), "contents": _tidy(soup, site)}
         parts |= {"body": str(soup), "before": None, "after": None}
         parts |= {"standin": standin, "profile": None, "publish": False, "small": [], "provenance": []}
         _write(site, name, mark, linked, parts | {"shows": hashlib.sha256(source.encode()).hexdigest()[:16]})
@@ -163,7 +177,7 @@ def _write(site, page, mark, linked, parts):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["label"] = label
+    environment.filters |= {"label": label, "typeset": typeset, "number": _number}
     environment.globals["verdicts"] = VERDICTS
     environment.globals["badge"] = lambda word: Markup(_badge(BeautifulSoup("", "html.parser"), word))  # noqa: S704
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
@@ -216,16 +230,12 @@ def _tidy(soup, site):
         heading.name = "h2"
     for link in soup.select("a[href]"):
         link["href"] = _target(link["href"], site)
-    contents = _headings(soup)
-    seen = {"main", "provenance"}
-    for element in soup.select("[id]"):
-        if element["id"] in seen:
-            del element["id"]
-        else:
-            seen.add(element["id"])
+    _fold(soup)
+    _predict(soup)
     for number, figure in enumerate(soup.select("figure"), 1):
         _caption(soup, figure, number)
     for number, table in enumerate(soup.select("table"), 1):
+        _head(table)
         _align(table)
         caption = table.caption.get_text() if table.caption else ""
         link = _download(soup, table, f"table-{number}.csv")
@@ -233,9 +243,53 @@ def _tidy(soup, site):
         table.parent.insert_after(link)
     for place in soup.select("td, p > strong"):
         _mark_verdict(soup, place)
+    for strong in soup.select("blockquote > p:first-child > strong:first-child"):
+        strong.find_parent("blockquote")["class"] = "box"  # what opens in bold is no quotation
     for wide in soup.select("pre, math[display=block]"):
         wide["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
+    _typeset(soup)
+    contents = _headings(soup)
+    seen = {"main", "provenance"}
+    for element in soup.select("[id]"):
+        if element["id"] in seen:
+            del element["id"]
+        else:
+            seen.add(element["id"])
     return contents
+
+
+def typeset(text):
+    """Text with the typographer's quotes, minus and times signs, and no line break between a number and its unit."""
+    for pattern, sign in TYPOGRAPHY:
+        text = pattern.sub(sign, text)
+    return text
+
+
+def _typeset(soup):
+    """All text of a page but code, formulae and drawings, typeset in place."""
+    for text in soup.find_all(string=True):
+        if not text.find_parent(["code", "pre", "math", "svg", "style"]):
+            closing = text[:1] in ("'", '"') and text.previous_sibling is not None  # behind a word in italics, say
+            text.replace_with(typeset(f"x{text}")[1:] if closing else typeset(text))
+
+
+def _fold(soup):
+    """Cells of code that follow each other, without an output between them, fold into one."""
+    for code in soup.select("details.code + details.code"):
+        code.summary.decompose()
+        code.find_previous_sibling("details").extend(list(code.contents))
+        code.decompose()
+
+
+def _predict(soup):
+    """A line that asks for a prediction stands out as a paragraph of its own."""
+    for strong in soup.select("p > strong"):
+        if strong.get_text().startswith("Predict before you"):
+            paragraph, line = strong.parent, [strong, *strong.next_siblings]
+            paragraph.insert_after(soup.new_tag("p", attrs={"class": "predict"}))
+            paragraph.find_next_sibling("p").extend(line)
+            if not paragraph.get_text(strip=True):
+                paragraph.decompose()
 
 
 def _mark_verdict(soup, place):
@@ -244,7 +298,7 @@ def _mark_verdict(soup, place):
     word, dot = word.removesuffix("."), "." * word.endswith(".")
     if word in VERDICTS and bool(head) == (place.name == "strong"):
         place.clear()
-        place.extend([f"{head}: " * bool(head), _badge(soup, word), dot])
+        place.extend([head, head and (" " if head.endswith("?") else ": "), _badge(soup, word), dot])
 
 
 def _badge(soup, word):
@@ -289,10 +343,12 @@ def _headings(soup):
 
 
 def _caption(soup, figure, number):
-    """Numbers a figure; its caption is the head of its alternative text, which goes on with what the figure shows."""
-    alt = figure.attrs.pop("data-alt", "")
+    """Numbers a figure; its caption is the head of its alternative text, and what was found, if it says so."""
+    alt, finding = figure.attrs.pop("data-alt", ""), figure.attrs.pop("data-finding", "")
     caption = soup.new_tag("figcaption")
-    caption.string = " ".join([f"Figure {number}.", re.split(r"[.:;](?:\s|$)", alt)[0] + "." if alt else ""]).strip()
+    caption.append(soup.new_tag("strong", string=f"Figure {number}."))
+    head = re.split(r"[.:;](?:\s|$)", alt)[0] + "." if alt else ""
+    caption.extend(f" {sentence}" for sentence in (head, finding) if sentence)
     picture = figure.find(["svg", "img"])
     if picture.name == "svg":
         picture.attrs |= {"role": "img", "aria-label": alt}
@@ -303,6 +359,17 @@ def _caption(soup, figure, number):
 def _scroll(soup, element, name):
     """Puts an element into a box that scrolls sideways where it is too wide for the page."""
     element.wrap(soup.new_tag("div", attrs={"class": "scroll", "role": "region", "aria-label": name, "tabindex": "0"}))
+
+
+def _head(table):
+    """The names of a table's index, which pandas writes in a row of their own, move up beside those of its columns."""
+    rows = table.select("thead tr")
+    pairs = [*zip(*(row.find_all(["th", "td"]) for row in rows), strict=False)] if len(rows) == 2 else []
+    texts = [[cell.get_text().strip() for cell in pair] for pair in pairs]
+    if texts and not any(all(pair) for pair in texts):
+        for (cell, _), pair in zip(pairs, texts, strict=True):
+            cell.string = "".join(pair)
+        rows[1].decompose()
 
 
 def _align(table):
@@ -317,12 +384,10 @@ def _align(table):
                 cell["scope"] = "row" if body else "col"
     for row in table.select("tr[style]"):
         del row["style"]
-    body = [is_body for cells, is_body in rows if len(cells) == len(rows[-1][0])]
-    for column in zip(*(cells for cells, _ in rows if len(cells) == len(rows[-1][0])), strict=True):
-        if all(
-            NUMBER.fullmatch(cell.get_text().strip()) for cell, is_body in zip(column, body, strict=True) if is_body
-        ):
-            for cell in column:
+    for k in range(1, 1 + min((len(cells) for cells, is_body in rows if is_body), default=0)):
+        column = [(cells[-k], is_body) for cells, is_body in rows if len(cells) >= k]  # the first may span rows
+        if all(NUMBER.fullmatch(cell.get_text().strip()) for cell, is_body in column if is_body):
+            for cell, _ in column:
                 cell["class"] = [*cell.get("class", []), "number"]
 
 
@@ -340,6 +405,16 @@ def _download(soup, table, name):
 # --- the front page ---
 
 
+def _number(text):
+    """A number as `Finding.shown` gives it, typeset: the value, and below it, small, its interval and seeds."""
+    from markupsafe import Markup
+
+    value, *rest = re.fullmatch(r"(.*?)(?: (\[[^]]*\]))?(?:, (\d+ seeds?))?", text, re.DOTALL).groups("")
+    small = ", ".join(filter(None, rest))
+    shown = Markup("<b>{}</b>").format(typeset(value))
+    return shown + Markup(" <small>{}</small>").format(typeset(small)) if small else shown
+
+
 def _outline(path, page):
     """A notebook's question and its first sentence about it, as plain text."""
     from bs4 import BeautifulSoup
@@ -348,8 +423,9 @@ def _outline(path, page):
         cells = json.loads(path.read_bytes())["cells"]
         source = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
     soup = BeautifulSoup(_markdown()(source), "html.parser")
+    _typeset(soup)
     text = " ".join(soup.p.get_text().split()) if soup.p else ""
-    return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s+(?=[A-Z\"])", text)[0]
+    return soup.h1.get_text() if soup.h1 else label(path.stem), re.split(r"(?<=[.?!])\s+(?=[A-Z“])", text)[0]
 
 
 def _story(path):
@@ -361,4 +437,5 @@ def _story(path):
     soup = _body(notebook)
     for number, figure in enumerate(soup.select("figure"), 1):
         _caption(soup, figure, number)
+    _typeset(soup)
     return "".join(map(str, soup.select("figure")))

@@ -95,13 +95,16 @@ OF_ARRAYS = {
     ),
     "cost": (
         lambda n: plots.cost({"big": 4e9, "small": 2e6} if n else {}, "FLOPs"),
-        ["small: 2M (1x); big: 4G (2e+03x)"],
+        ["small: 2M (1.0×); big: 4G (2,000×)"],
     ),
     "differences": (
         lambda n: plots.differences({"n = 7": stats.Estimate(0.8, 0.4, 1.2)} if n else {}, {"margin": 1}),
         ["n = 7: +0.80 [+0.40, +1.20]", "line at 1, margin"],
     ),
-    "confusion": (lambda n: plots.confusion([0, 1, 2, 2], "0121"[:n], CLASSES), ["4 images, 1 wrong", "cat as bird 1"]),
+    "confusion": (
+        lambda n: plots.confusion([0, 1, 2, 2], "0121"[:n], CLASSES),
+        ["4 images, 1 wrong", "cat as bird, 1"],
+    ),
 }
 FIXED = {
     "feature_maps": lambda: plots.feature_maps(IMAGES[0], {"conv": np.ones((4, 4, 20)), "pool": np.ones((2, 2, 3))}),
@@ -116,7 +119,9 @@ def shown(picture):
     """What a notebook gets: (mime type, data), after the checks that hold for every picture."""
     data, metadata = picture._repr_mimebundle_()
     ((mime, content),) = data.items()
-    assert metadata == {mime: {"alt": picture.alt}}
+    assert metadata == {mime: {"alt": picture.alt, "finding": picture.finding}}
+    assert re.fullmatch(r"([A-Z].+\.)?", picture.finding)
+    assert "nan" not in picture.finding
     assert re.match(r"[A-Z0-9].+?[.:;]\s?", picture.alt)  # a caption
     assert picture.alt.endswith(".")
     assert "nan" not in picture.alt

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell as code
@@ -452,7 +453,7 @@ def test_a_published_page_says_which_claims_it_shows_by_small_runs(pages):
     (note,) = pages(key="k2", publish=True, profile="quick", small=["C3", "C4"]).select(".note")
     assert "Of C3, C4 not all full-scale runs are recorded yet" in note.get_text()
     heads = [th.get_text() for th in pages.front.select("table.claims thead th")]
-    assert heads == ["Claim", "Paper", "Recorded", "Quick run", "Verdict"]
+    assert heads == ["Claim", "The paper", "Number", "Recorded", "Quick run", "Verdict"]
     pages(profile="quick")
     assert "This run" in [th.get_text() for th in pages.front.select("table.claims thead th")]
 
@@ -515,6 +516,59 @@ def test_tables_scroll_inside_themselves_and_align_numbers(pages):
     assert soup.find("td", string="x").get("class") is None
 
 
+def test_a_table_of_pandas_has_one_head_and_aligns_also_beside_cells_that_span_rows(pages):
+    index = pd.MultiIndex.from_tuples([("a", "x"), ("b", "x"), ("b", "y")], names=["k", "l"])
+    frame = pd.DataFrame({"runs": [1, 20, 3]}, index)
+    (table,) = pages(shown(new_output("display_data", {"text/html": frame.to_html()}))).select("table")
+    assert [cell.get_text() for cell in table.select("thead th")] == ["k", "l", "runs"]
+    assert [cell["class"] for cell in table.select("td")] == [["number"]] * 3
+    assert not any("number" in cell.get("class", []) for cell in table.select("tbody th"))
+
+
+def test_text_is_typeset_and_code_is_not(pages):
+    says = text('It\'s "3x3", -1 to 54 % [-0.30, +3.55], 1 seed; *so* "is" `"-1"`, $-1$ and ResNet-20.')
+    paragraph = pages(says).main.select("p")[-1].get_text()
+    assert paragraph == 'It’s “3×3”, −1 to 54\xa0% [−0.30,\xa0+3.55], 1\xa0seed; so “is” "-1", −1 and ResNet-20.'
+
+
+def test_a_question_to_the_reader_and_a_box_stand_out(pages):
+    main = pages(
+        text("Said first. **Predict before you look:** which *way*?"),
+        text("**Predict before you look:** why?\n\n> **A box.** In it.\n\n> A quotation."),
+        code("1"),
+        code("2"),
+    ).main
+    assert [p.get_text() for p in main.select(".predict")] == [
+        "Predict before you look: which way?",
+        "Predict before you look: why?",
+    ]
+    assert main.select_one(".predict").find_previous_sibling().get_text().strip() == "Said first."
+    assert all(p.get_text(strip=True) for p in main.select("p"))
+    assert [quote.get("class") for quote in main.select("blockquote")] == [["box"], None]
+    assert [len(folded.select("pre")) for folded in main.select("details")] == [2]
+
+
+def test_a_caption_says_what_the_picture_found(pages):
+    cell = shown(image("image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg"/>', "A line. Long text."))
+    cell.outputs[0].metadata["image/svg+xml"]["finding"] = 'Lowest: "a" < b.'
+    assert pages(cell).figcaption.get_text() == "Figure 1. A line. Lowest: “a” < b."
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "small"),
+    [
+        ("+1.60 pp [-0.30, +3.55], 1 seed", "+1.60\xa0pp", "[−0.30,\xa0+3.55], 1\xa0seed"),
+        ("4.6 x", "4.6 ×", None),
+        ("0.68 [0.51, 0.85]", "0.68", "[0.51,\xa00.85]"),
+        ("-", "–", None),
+        ("60,000 images", "60,000 images", None),
+    ],
+)
+def test_numbers_of_the_front_page(text, value, small):
+    soup = BeautifulSoup(site._number(text), "html.parser")
+    assert (soup.b.get_text(), soup.small and soup.small.get_text()) == (value, small)
+
+
 def test_a_table_is_its_own_download(pages):
     soup = pages(shown(new_output("display_data", {"text/html": TABLE_OF_WORDS})))
     kind, _, text = soup.select_one("a[download]")["href"].partition(",")
@@ -542,13 +596,8 @@ def test_front_page(pages):
         "Recurrent Networks in Residual Networks: a reproduction report"
     ]
     assert [half.get_text() for half in front.select(".halves strong")] == ["[?]", "[?]"]
-    assert [cell.get_text() for cell in front.select("thead th")] == [
-        "Claim",
-        "Paper",
-        "Recorded",
-        "This run",
-        "Verdict",
-    ]
+    heads = [cell.get_text() for cell in front.select("thead th")]
+    assert heads == ["Claim", "The paper", "Number", "Recorded", "This run", "Verdict"]
     verdicts = [cell.get_text() for cell in front.select("tbody .verdict")]
     assert verdicts[:2] == ["◐ partly", "– not run"], "a shape and a word"
     order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
