@@ -350,7 +350,7 @@ def compile_model(model, recipe, steps_per_epoch):
 
 
 def smoothed_cross_entropy(smoothing=0.0):
-    """Keras' cross entropy of labels (N,) and logits (N, classes), the labels smoothed (Szegedy et al. 2015): so much
+    """Keras' cross entropy of labels (N,) and logits (N, classes), the labels smoothed (Szegedy et al. 2016): so much
     of each target is spread evenly over all classes. Keras itself smooths one-hot targets only."""
     import keras
     from keras import ops
