@@ -43,7 +43,7 @@ evaluate: env ## compute the test errors of the nets whose weights are kept in r
 	@$(PY) -m lib.evaluate
 
 bench: env ## time training beside its peers, on an idle machine, into results/bench.json
-	$(call extra,bench)
+	$(call extra,bench cluster)
 	@$(PY) -m tests.bench
 
 audit: env ## look requirements.lock up in the list of known vulnerabilities

@@ -2,7 +2,9 @@
 not otherwise at all, each beside the portable twin that every other backend takes.
 """
 
+import contextlib
 import logging
+import os
 
 import keras
 from keras import ops
@@ -23,6 +25,53 @@ def make_deterministic(seed):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def spread(batch):
+    """A context: the nets made and compiled in it train on several devices at once (tf.distribute.MirroredStrategy).
+
+    Only where RECNET_MIRROR=1 asks for it, on TensorFlow, and several GPUs are seen (or, without any, several logical
+    processors): small nets are faster on one. As many of them are used as share batches of `batch` images evenly.
+    """
+    if not (is_tensorflow() and os.environ.get("RECNET_MIRROR") == "1"):
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+    if count == 1:
+        return contextlib.nullcontext()
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:count]]).scope()
+
+
+def replicas(model):
+    """The number of devices that a net trains on."""
+    return model.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
+
+
+def _spread_out():
+    """Whether this is computed on several devices, each with its share of a batch."""
+    if not is_tensorflow():
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
+
+def share(model):
+    """Has each device of a net made in `spread` train on its part of every batch; otherwise, each takes it whole."""
+    if replicas(model) == 1:
+        return
+    import tensorflow as tf
+
+    whole = model.train_step
+
+    def train_step(data):
+        here = tf.distribute.get_replica_context()
+        own = slice(here.replica_id_in_sync_group, None, here.num_replicas_in_sync)
+        return whole([None if part is None else part[own] for part in data])
+
+    model.train_step = train_step
 
 
 def gradients(function, variables):
@@ -46,10 +95,12 @@ def normalise_batch(x, gamma, beta, epsilon, fused=True):
     """Batch normalisation in training: (y, mean, variance), moments over all axes but the last, in gamma's dtype.
 
     Keras' own layer takes moments, scale and shift as separate operations; TensorFlow's fused kernel (`fused`) takes
-    half the time on a CPU.
+    half the time on a CPU. On several devices (see `spread`) the moments are those of the whole batch.
     """
-    if not (fused and is_tensorflow()):
-        mean, variance = ops.moments(ops.cast(x, gamma.dtype), axes=tuple(range(x.ndim - 1)))
+    spread_out = _spread_out()
+    if spread_out or not (fused and is_tensorflow()):
+        axes = tuple(range(x.ndim - 1))
+        mean, variance = ops.moments(ops.cast(x, gamma.dtype), axes, synchronized=spread_out)
         return normalise(x, gamma, beta, mean, variance, epsilon), mean, variance
     import tensorflow as tf
 

@@ -45,7 +45,8 @@ class Share(WorkerPlugin):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores[index :: self.workers] or cores)
         if self.gpus > 1:
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(index % self.gpus)
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index % self.gpus]
 
 
 @contextlib.contextmanager
@@ -58,7 +59,12 @@ def connect(workers=None, scheduler=None):
         runs.BUILD.mkdir(parents=True, exist_ok=True)
         grid.start_keras()  # which knows the GPUs
         with (
-            dask.config.set({"distributed.scheduler.allowed-failures": 10}),  # of workers in one run's hands
+            dask.config.set(
+                {
+                    "distributed.scheduler.allowed-failures": 10,  # of workers in one run's hands
+                    "distributed.deploy.lost-worker-timeout": "1h",  # one that starts slowly is not given up after 15 s
+                }
+            ),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,

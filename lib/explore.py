@@ -1,13 +1,40 @@
 """What 10_explore plays with: the trained nets at hand, an image's way through one, a short run to watch."""
 
+import io
 from dataclasses import replace
 
 import keras
+import numpy as np
 import pandas as pd
 from IPython.display import display
+from PIL import Image, ImageColor, ImageOps
 
 from lib import data, experiments, grid, plots, runs, train
 
+SIZE = (32, 32)  # of CIFAR-10's images
+INKS = {
+    " ": "lightskyblue",
+    "w": "white",
+    "b": "midnightblue",
+    "r": "firebrick",
+    "g": "forestgreen",
+    "y": "gold",
+    "n": "saddlebrown",
+}
+SHIP = """
+       y
+       yw
+       yww
+       ywww
+       ywwww
+       yw
+       y
+ rrrrrrrrrrrrr
+  rrrrrrrrrrr
+bbbbbbbbbbbbbbbb
+bbbbbbbbbbbbbbbb
+bbbbbbbbbbbbbbbb
+"""
 PLAYGROUND = train.Experiment("recnet", replace(train.MODERN, epochs=4), {"n": 1}, n_train=5_000, n_eval=1_000)
 
 
@@ -48,17 +75,42 @@ def depth(run):
     return run.model.depth
 
 
-def course(run, index, steps=None):
-    """The class probabilities of test image `index` read out after every step of the last stage, as a Picture.
+def course(run, image, steps=None):
+    """The class probabilities of an image read out after every step of the last stage, as a Picture.
 
-    steps: how many to take, also more than the net was trained with (those use the last one's norm); only a tied net
-    can. Default: the trained number.
+    image: the number of a test image, or an image of one's own, (32, 32, 3) uint8. steps: how many to take, also more
+    than the net was trained with (those use the last one's norm); only a tied net can. Default: the trained number.
     """
-    images = data.load(run.data["name"])
+    images, label = data.load(run.data["name"]), None
+    if isinstance(image, int):
+        image, label = images.x_test[image], images.y_test[image]
     steps = steps if run.experiment["architecture"] == "recnet" else None
-    logits = run.model.readouts(images.x_test[index : index + 1], steps=steps)
+    logits = run.model.readouts(image[None], steps=steps)
     chances = 100 * keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:, 0].T  # (classes, steps + 1)
-    return plots.course(images.x_test[index], chances, images.classes, images.y_test[index], depth(run))
+    return plots.course(image, chances, images.classes, label, depth(run))
+
+
+def shrink(content):
+    """A picture file's bytes as an image that the nets take, (32, 32, 3) uint8: its middle square, made small.
+
+    Raises ValueError where they are no picture."""
+    try:
+        with Image.open(io.BytesIO(content)) as photo:
+            return np.asarray(ImageOps.fit(ImageOps.exif_transpose(photo).convert("RGB"), SIZE))
+    except OSError:
+        raise ValueError("this file is no picture that can be read; PNG and JPEG can") from None
+
+
+def draw(text):
+    """The image, (32, 32, 3) uint8, of a drawing in lines of letters, a letter a patch of colour (see INKS; grey for
+    any other). As many patches as the longest line, or the number of lines, span the image."""
+    lines = text.strip("\n").split("\n")
+    side = max(1, len(lines), *map(len, lines))
+    sheet = Image.new("RGB", (side, side), INKS[" "])
+    for y, line in enumerate(lines, (side - len(lines)) // 2):
+        for x, letter in enumerate(line):
+            sheet.putpixel((x, y), ImageColor.getrgb(INKS.get(letter, "grey")))
+    return np.asarray(sheet.resize(SIZE, Image.Resampling.NEAREST))
 
 
 def watch(experiment, seed=0):

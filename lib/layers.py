@@ -106,6 +106,7 @@ class BatchNorm(keras.layers.Layer):
                     autocast=False,
                     initializer=keras.initializers.Constant(start),
                     trainable=trainable,
+                    aggregation="none" if trainable else "mean",  # on several devices, whose values are the same
                 )
                 for t in range(count)
             ]

@@ -35,7 +35,20 @@ def head(classes):
 STEMS = {"cifar": (3, 1, None), "pooled": (3, 1, 2), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
 
 
-class ResidualNet(keras.Model):
+class Net(keras.Model):
+    """A Keras model that shows itself in a notebook: each part with weights, its steps, and how many weights it has."""
+
+    def _repr_html_(self):
+        rows = []
+        for part in self.layers:
+            steps = f"{part.depth} {'tied' if part.is_tied else 'untied'}" if isinstance(part, Stage) else ""
+            if weights := count(part)[0]:
+                rows.append(f"<tr><th scope='row'>{part.name}</th><td>{steps}</td><td>{weights:,}</td></tr>")
+        titles = "<tr><th>part</th><th>steps</th><th>weights</th></tr>"
+        return f"<table><caption>{count(self)[0]:,} weights</caption>{titles}{''.join(rows)}</table>"
+
+
+class ResidualNet(Net):
     """Stem, stages, global average pooling, logits: plain nets, ResNets and RecNets of any depth and width.
 
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
@@ -144,7 +157,7 @@ class ResidualNet(keras.Model):
         )
 
 
-class FeedbackNet(keras.Model):
+class FeedbackNet(Net):
     """Several states, each of half the resolution and twice the channels of the one before it, that change together
     step by step and feed each other: a recurrent net after Liao & Poggio (2016), with all weights shared over time.
 

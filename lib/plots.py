@@ -589,7 +589,7 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
 
 def course(image, chances, classes, label, trained):
     """An image beside the chances (classes, steps + 1), in %, that a net gives each class after step 0, 1, ...; `label`
-    is the true class, `trained` the number of steps the net was trained with."""
+    is the true class (None: nobody knows), `trained` the number of steps the net was trained with."""
     figure = Figure((WIDTH, 3.4))
     photo, ax = figure.subplots(1, 2, width_ratios=(1, 3))
     photo.imshow(np.squeeze(image), "gray", interpolation="nearest")
@@ -601,7 +601,8 @@ def course(image, chances, classes, label, trained):
     ax.tick_params("y", rotation=0)
     figure.tight_layout()
     said = ", ".join(f"{t}: {classes[c.argmax()]} {c.max():.0f} %" for t, c in enumerate(chances.T))
-    return Picture(figure, f"Chances of each class by step. The image shows: {classes[label]}. The net says {said}.")
+    shown = "" if label is None else f"The image shows: {classes[label]}. "
+    return Picture(figure, f"Chances of each class by step. {shown}The net says {said}.")
 
 
 def confusion(labels, predictions, classes):

@@ -213,8 +213,9 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks):
     sets = images(experiment, data)
     backend.make_deterministic(seed)
     precision = machine.real_precision(recipe.precision)
-    model = build(experiment.architecture, experiment.options, shape, precision)
-    compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
+    with backend.spread(recipe.batch):
+        model = build(experiment.architecture, experiment.options, shape, precision)
+        compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
     state = _restore(folder, model, precision) or {"precision": precision, "curve": [], "probes": {}, "seconds": []}
     curve = state["curve"]
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
@@ -272,6 +273,7 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks):
             "probes": state["probes"],
             "machine": machine.describe(precision)
             | {
+                "replicas": backend.replicas(model),
                 "seconds": sum(state["seconds"]),
                 "seconds_per_epoch": float(np.median(state["seconds"])),
                 "seconds_per_step": float(np.sum(state["seconds"]) / max(steps, 1)),
@@ -347,6 +349,7 @@ def compile_model(model, recipe, steps_per_epoch):
         metrics=["accuracy"],
         jit_compile=keras.backend.backend() == "jax",
     )
+    backend.share(model)
 
 
 def smoothed_cross_entropy(smoothing=0.0):

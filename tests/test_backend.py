@@ -1,12 +1,19 @@
 """What is done differently on TensorFlow equals what is done elsewhere."""
 
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib import backend
+from lib import backend, runs, train
 from lib.layers import BatchNorm
+from lib.train import Experiment, Recipe
 
 
 def test_gradients_are_those_of_the_tape():
@@ -75,3 +82,47 @@ def test_the_fused_operations_are_used_on_tensorflow_alone(monkeypatch):
     monkeypatch.setattr(backend, "is_tensorflow", lambda: False)
     assert "FusedBatchNormV3" not in norm()
     assert "ResourceApplyKerasMomentum" not in sgd()
+
+
+PROGRAM = """
+import dataclasses, json, sys
+import tensorflow as tf
+
+processor, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from lib import train
+
+class Stop(Exception):
+    pass
+
+def stop(done, curve):
+    raise Stop
+
+settings = json.loads(sys.argv[2])
+experiment = train.Experiment(**settings | {"recipe": train.Recipe(**settings["recipe"])})
+try:
+    train.train(experiment, 0, sys.argv[1], on_epoch=stop)
+except Stop:  # after one epoch; the next is a resumed run's
+    train.train(experiment, 0, sys.argv[1])
+"""
+
+
+def test_a_run_on_several_devices_is_that_on_one(monkeypatch, tmp_path):
+    """One processor stands for two devices. All that is summed over images is summed in another order, so a small rate:
+    a larger one makes rounding grow."""
+    monkeypatch.setenv("RECNET_STANDIN", "1")
+    recipe = Recipe(2, 0.002, momentum=0.9, weight_decay=1e-3, augment=True, batch=50, precision="float32")
+    experiment = Experiment("recnet", recipe, {"n": 1, "width": 4}, n_train=200, n_eval=100, probes=("gradients",))
+    one = train.train(experiment, 0, tmp_path / "one")
+    # with oneDNN, two devices in one processor corrupt each other's memory, and the process dies
+    spread = {"RECNET_MIRROR": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "two", json.dumps(dataclasses.asdict(experiment))]
+    done = subprocess.run(command, cwd=runs.ROOT, env=os.environ | spread, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = train.Run(tmp_path / "two" / one.key)
+    assert (one.machine["replicas"], two.machine["replicas"]) == (1, 2)
+    for a, b in zip(one.curve, two.curve, strict=True):
+        assert a == pytest.approx(b, abs=1e-4)
+    for a, b in zip(one.model.variables, two.model.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    assert one.probes["gradients_epoch1"]["ratio"] == pytest.approx(two.probes["gradients_epoch1"]["ratio"], rel=1e-2)

@@ -1,11 +1,13 @@
 """Playing: the nets at hand, an image's way through one, a run to watch, and what the page of changes says."""
 
+import io
 import re
 import textwrap
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib import claims, data, experiments, explore, grid, rules, runs, train
 
@@ -55,6 +57,41 @@ def test_a_course_ends_in_what_the_net_says(steps):
     said = re.findall(r"(\d+): (\w+) \d+ %", picture.alt)
     assert [int(t) for t, _ in said] == list(range((steps or explore.depth(run)) + 1))
     assert said[-1][1] == data.load("cifar10").classes[logits.argmax()]
+
+
+def test_a_drawing_has_a_patch_of_colour_a_letter():
+    image = explore.draw("\nwr\n q\n")
+    assert image.shape == (32, 32, 3)
+    assert image.dtype == np.uint8
+    patches = image[8::16, 8::16]
+    np.testing.assert_array_equal(patches[0], [(255, 255, 255), (178, 34, 34)])
+    np.testing.assert_array_equal(patches[1], [(135, 206, 250), (128, 128, 128)])
+    assert (image == np.repeat(np.repeat(patches, 16, 0), 16, 1)).all()
+    assert explore.draw("").shape == explore.draw("w" * 50).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_uploaded_picture_is_its_middle_square(kind):
+    photo = np.zeros((64, 128, 3), np.uint8)
+    photo[:, 32:96] = 200
+    Image.fromarray(photo).save(file := io.BytesIO(), kind)
+    image = explore.shrink(file.getvalue())
+    assert image.shape == (32, 32, 3)
+    assert image.dtype == np.uint8
+    assert np.abs(image[2:-2, 2:-2].astype(int) - 200).max() <= 3
+
+
+def test_an_upload_that_is_no_picture_is_refused():
+    with pytest.raises(ValueError, match="no picture that can be read"):
+        explore.shrink(b"no picture")
+
+
+def test_a_picture_of_ones_own_has_a_course_and_no_true_class():
+    run = train.train(small(), 0, runs.LOCAL)
+    images = data.load("cifar10")
+    own = explore.course(run, images.x_test[3]).alt
+    assert "shows" not in own
+    assert own.split("The net says")[1] == explore.course(run, 3).alt.split("The net says")[1]
 
 
 def test_an_untied_net_takes_the_steps_it_has():

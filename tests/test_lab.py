@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from lib import runs
 
@@ -19,6 +20,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser
 PATIENCE = 180_000  # ms, for a kernel to start and for small nets to be trained on a busy machine
 SLIDER = ".widget-interact .noUi-handle"
 PICTURE = ".widget-interact .jp-RenderedSVG"
+OWN = ".widget-interact:has(textarea)"
 CHANGED = "([where, before]) => (document.querySelector(where) ?? {innerHTML: before}).innerHTML != before"
 
 
@@ -58,9 +60,9 @@ def eventually(page, question, *arguments):
         time.sleep(0.5)
 
 
-def picture(page):
+def picture(page, where=PICTURE):
     """What stands in the first picture that sliders belong to."""
-    return page.locator(PICTURE).first.evaluate("e => e.innerHTML")
+    return page.locator(where).first.evaluate("e => e.innerHTML")
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,15 @@ def test_more_steps_than_were_trained_can_be_asked_for(lab):
     while len(picture(lab)) < 1.2 * len(before):
         assert time.monotonic() < end, "more steps give a wider table"
         time.sleep(0.5)
+
+
+def test_a_picture_of_ones_own_can_be_drawn_and_uploaded(lab, tmp_path):
+    where = f"{OWN} .jp-RenderedSVG"
+    drawn = picture(lab, where)
+    lab.locator(f"{OWN} textarea").fill("gggg\nrrrr\n")
+    lab.locator(f"{OWN} textarea").blur()
+    eventually(lab, CHANGED, [where, drawn])
+    changed = picture(lab, where)
+    Image.new("RGB", (50, 40), "navy").save(tmp_path / "own.png")
+    lab.locator(f"{OWN} input[type=file]").set_input_files(tmp_path / "own.png")
+    eventually(lab, CHANGED, [where, changed])

@@ -1,5 +1,6 @@
 """The named networks: their exact sizes by hand-derived formulas, what they compute, and what they refuse."""
 
+import re
 from functools import cache
 
 import keras
@@ -599,3 +600,14 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
 def test_what_makes_no_net_is_refused_with_the_choices(architecture, options, message):
     with pytest.raises(ValueError, match=message):
         models.build(architecture, CIFAR, **options)
+
+
+@pytest.mark.parametrize("name", ["recnet", "resnet", "feedback"])
+def test_a_net_shows_itself_as_a_table(name):
+    net = models.build(name, (32, 32, 3), width=4)
+    whole, rows = net._repr_html_().split("<tr><th>part")
+    assert f"{models.count(net)[0]:,} weights" in whole
+    parts = [int(cell.replace(",", "")) for cell in re.findall(r"<td>([\d,]+)</td></tr>", rows)]
+    assert sum(parts) == models.count(net)[0]
+    assert ("3 tied" in rows or "2 tied" in rows) == (name == "recnet")
+    assert "untied" not in rows or name == "resnet"

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from lib import grid, machine, runs
+from lib import grid, machine, runs, train
 from lib.records import StoreError, sealed, write
 
 ROUNDS = 5
@@ -173,6 +173,42 @@ def overhead():
     return [row("report/overhead", "s of a whole quick report", whole, "its cells alone", cells, cells / whole)]
 
 
+def trained(experiment, seed, *_):
+    """What a Dask worker sends back for a run; as `cluster.train_there`, without the pause that is asked of others."""
+    with tempfile.TemporaryDirectory() as store:
+        folder = train.train(experiment, seed, store).folder
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
+
+
+def nothing(*_):
+    return {"record.json": b"{}"}
+
+
+def on_workers(count, number, work):
+    """Seconds a run takes, `number` of them, on `count` Dask workers that have each done one before."""
+    from lib import cluster, explore
+
+    warm, wanted = (
+        [(explore.PLAYGROUND, seed + first) for seed in range(n)] for first, n in ((0, count), (99, number))
+    )
+    with tempfile.TemporaryDirectory() as store, cluster.connect(count) as client:
+        cluster.complete(warm, store, client=client, work=work)
+        start = time.perf_counter()
+        cluster.complete(wanted, store, client=client, work=work)
+        return (time.perf_counter() - start) / number
+
+
+def workers():
+    """What the scheduler costs a run, and two workers that share the cores beside one that has them all."""
+    quick = median(run["machine"]["seconds"] for run in runs.read(runs.QUICK) if run["kind"] == "train")
+    cost = on_workers(2, 200, nothing)
+    two, one = (3600 / on_workers(count, 4, trained) for count in (2, 1))
+    return [
+        row("grid/overhead", "s a run of the scheduler's", cost, "a quick run", quick, quick / cost),
+        row("grid/workers", "runs an hour by two workers", two, "one with all cores", one, two / one),
+    ]
+
+
 MEASUREMENTS = {
     "train/resnet20": lambda: training("train/resnet20", "resnet", 3, "auto"),
     "train/recnet": lambda: training("train/recnet", "recnet", 7, "auto"),
@@ -181,6 +217,7 @@ MEASUREMENTS = {
     "parts/resnet20": lambda: parts("resnet20", "resnet", 3),
     "parts/recnet": lambda: parts("recnet", "recnet", 7),
     "growth": growth,
+    "grid": workers,
     "report": overhead,
 }
 
