@@ -112,9 +112,11 @@ def test_a_picture_of_ones_own_can_be_drawn_and_uploaded(lab, tmp_path):
     where = f"{OWN} .jp-RenderedSVG"
     drawn = picture(lab, where)
     lab.locator(f"{OWN} textarea").fill("gggg\nrrrr\n")
-    lab.locator(f"{OWN} textarea").blur()
+    lab.locator(f"{OWN} textarea").press("Tab")
     eventually(lab, CHANGED, [where, drawn])
     changed = picture(lab, where)
     Image.new("RGB", (50, 40), "navy").save(tmp_path / "own.png")
-    lab.locator(f"{OWN} input[type=file]").set_input_files(tmp_path / "own.png")
+    with lab.expect_file_chooser() as chosen:
+        lab.locator(f"{OWN} .widget-upload").click()
+    chosen.value.set_files(tmp_path / "own.png")
     eventually(lab, CHANGED, [where, changed])
