@@ -588,7 +588,7 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
         ("feedback", {"states": 1}, "needs 2 to steps . 1 = 8 of them, not 1"),
         ("feedback", {"states": 4, "steps": 2}, "needs 2 to steps . 1 = 3 of them, not 4"),
         ("resnet", {"norm": "batch"}, "unknown norm 'batch'; choose one of 'per_step'"),
-        ("resnet", {"stem": "mnist"}, "unknown stem 'mnist'; choose one of cifar, imagenet, paper"),
+        ("resnet", {"stem": "mnist"}, "unknown stem 'mnist'; choose one of cifar, pooled, imagenet, paper"),
         ("resnet", {"norm_place": "on"}, "unknown norm_place 'on'; choose 'before', 'after' or 'pre'"),
         ("resnet", {"depht": 3}, "depht"),
         ("softmax", {"units": 3}, "softmax does not take these options: {'units': 3}"),

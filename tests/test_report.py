@@ -272,7 +272,7 @@ def test_a_damaged_page_is_rendered_again(pages, tmp_path):
     html = path.read_bytes()
     for damaged in (html.replace(b"39.05", b"39.06"), html[:-20], b"", bytes([html[0] ^ 0x80]) + html[1:]):
         path.write_bytes(damaged)
-        assert "It is 39.05 %." in pages(*cells).get_text()
+        assert "It is 39.05" in pages(*cells).get_text()
         assert path.read_bytes().endswith(html[-20:])
     before = path.stat().st_mtime_ns
     pages(*cells)

@@ -754,6 +754,7 @@ OTHER = {
     "batch": 4,
     "augment": False,
     "precision": "auto",
+    "label_smoothing": 0.1,
     "architecture": "mlp",
     "recipe": train.PAPER,
     "options": {"width": 4},
