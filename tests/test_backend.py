@@ -85,7 +85,7 @@ def test_the_fused_operations_are_used_on_tensorflow_alone(monkeypatch):
 
 
 PROGRAM = """
-import dataclasses, json, sys
+import json, sys
 import tensorflow as tf
 
 processor, = tf.config.list_physical_devices("CPU")
@@ -98,8 +98,7 @@ class Stop(Exception):
 def stop(done, curve):
     raise Stop
 
-settings = json.loads(sys.argv[2])
-experiment = train.Experiment(**settings | {"recipe": train.Recipe(**settings["recipe"])})
+experiment = train.Experiment.of(json.loads(sys.argv[2]))
 try:
     train.train(experiment, 0, sys.argv[1], on_epoch=stop)
 except Stop:  # after one epoch; the next is a resumed run's

@@ -117,6 +117,14 @@ def test_e_is_the_one_that_the_recorded_runs_chose():
     assert errors[candidates].idxmin() == f"{ARMS['equal parameters']}, {rate}"
 
 
+def test_every_arm_chose_the_largest_rate_by_the_first_recipe():
+    """As 06 tells."""
+    errors, _ = chosen("first")
+    for net in ARMS.values():
+        tried = [f"{net}, rate {rate}" for rate in experiments.FIRST_RATES]
+        assert errors[tried].idxmin() == tried[-1]
+
+
 def test_rates_are_those_that_the_recorded_runs_chose():
     errors, whole = chosen("rates")
     for arm, net in ARMS.items():

@@ -784,8 +784,7 @@ def test_the_key_depends_on_all_that_decides_the_result(monkeypatch):
 
 def test_the_key_is_the_same_in_any_process_and_after_json():
     assert replace(EXPERIMENT).key(0, "identity") == EXPERIMENT.key(0, "identity")
-    fields = json.loads(json.dumps(dataclasses.asdict(EXPERIMENT)))
-    again = Experiment(**fields | {"recipe": Recipe(**fields["recipe"])})
+    again = Experiment.of(json.loads(json.dumps(dataclasses.asdict(EXPERIMENT))))
     assert again.key(0, "identity") == EXPERIMENT.key(0, "identity")
     code = f"from lib.train import Experiment, Recipe; print({EXPERIMENT!r}.key(0, 'identity'))"
     with python(code, PYTHONHASHSEED="7") as process:
