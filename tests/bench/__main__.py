@@ -72,7 +72,8 @@ def row(name, unit, ours, peer, peer_value, ratio, precision="auto", **more):
     """A row of bench.json; ratio: above 1, ours is better."""
     print(f"{name}: {ours:.4g} {unit}, {ratio:.2f} x {peer} ({peer_value:.4g})", flush=True)
     described = machine.describe(machine.real_precision(precision))
-    described["versions"]["torch"] = metadata.version("torch")
+    with contextlib.suppress(metadata.PackageNotFoundError):  # `grid` and `report` need no peer
+        described["versions"]["torch"] = metadata.version("torch")
     found = {"name": name, "unit": unit, "ours": ours, "peer": peer, "peer_value": peer_value, "ratio": ratio}
     return found | more | {"machine": described}
 
