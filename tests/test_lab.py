@@ -1,4 +1,5 @@
-"""10_explore in a real JupyterLab, driven in Chromium as a reader would: open, run all, move a slider, see it change.
+"""The notebooks in a real JupyterLab, driven in Chromium as a reader would: restart and run all; in 10_explore, move a
+slider and see the picture change.
 
 Needs the extra `browser` of pyproject.toml and a Chromium; without them these tests are skipped, and say so.
 """
@@ -13,7 +14,7 @@ import time
 import pytest
 from PIL import Image
 
-from lib import runs
+from lib import experiments, runs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
 
@@ -21,16 +22,18 @@ PATIENCE = 180_000  # ms, for a kernel to start and for small nets to be trained
 SLIDER = ".widget-interact .noUi-handle"
 PICTURE = ".widget-interact .jp-RenderedSVG"
 OWN = ".widget-interact:has(textarea)"
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+FAILED = "[data-mime-type='application/vnd.jupyter.error']"
 CHANGED = "([where, before]) => (document.querySelector(where) ?? {innerHTML: before}).innerHTML != before"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The address of 10_explore, at its smallest, in a server that is started as `make lab` does, on copies."""
+    """address(name): a notebook, at its smallest, in a server that is started as `make lab` does, on copies."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(runs.ROOT / "notebooks", folder / "notebooks")
-    page = folder / "notebooks" / "10_explore.ipynb"
-    page.write_text(page.read_text().replace('profile = \\"quick\\"', 'profile = \\"smoke\\"'))
+    for page in (folder / "notebooks").glob("*.ipynb"):
+        page.write_text(page.read_text().replace('profile = \\"quick\\"', 'profile = \\"smoke\\"'))
     command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", folder / "notebooks", "--no-browser", "--port=0"]
     own = {"RECNET_BUILD": folder / "build", "RECNET_STANDIN": "1", "PYTHONPATH": runs.ROOT, "HOME": folder}
     own |= {"JUPYTER_CONFIG_DIR": folder / "config", "JUPYTER_RUNTIME_DIR": folder / "runtime"}
@@ -46,7 +49,7 @@ def address(tmp_path_factory):
                 break
             time.sleep(0.1)
         assert found, (folder / "log").read_text()[-2000:]
-        yield f"{found[1]}/lab/tree/10_explore.ipynb?token={found[2]}"
+        yield lambda name: f"{found[1]}/lab/tree/{name}.ipynb?token={found[2]}&reset"
     finally:
         server.terminate()
         server.wait(30)
@@ -66,28 +69,65 @@ def picture(page, where=PICTURE):
 
 
 @pytest.fixture(scope="module")
-def lab(address):
-    """10_explore, open in JupyterLab, all its cells run."""
+def browser():
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("there is no Chromium here")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1400, "height": 5000})
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        page.get_by_text("| Idle").wait_for()  # run before the kernel is there, JupyterLab asks for one
-        page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
-        page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
-        prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-        eventually(page, f"() => {prompts}.every(prompt => /[0-9]/.test(prompt.textContent))")
-        yield page
+        yield browser
         browser.close()
+
+
+def opened(browser, address):
+    page = browser.new_page(viewport={"width": 1400, "height": 5000})
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.get_by_text("| Idle").wait_for()  # run before the kernel is there, JupyterLab asks for one
+    return page
+
+
+def choose(page, menu, entry):
+    page.locator(".lm-MenuBar-itemLabel").get_by_text(menu, exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text(entry, exact=True).click()
+
+
+def run_all(page, restart=False):
+    """Runs all cells by the menu, as a reader does, and waits for the last, or for one that fails; returns its
+    message in a list."""
+    unfinished = f"{PROMPTS}.length == 0 || {PROMPTS}.some(prompt => !/[0-9]/.test(prompt.textContent))"
+    if restart:
+        choose(page, "Kernel", "Restart Kernel and Run All Cells…")
+        page.locator(".jp-Dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        eventually(page, f"() => {unfinished}")  # what the first time left is gone
+    else:
+        choose(page, "Run", "Run All Cells")
+    eventually(page, f"() => document.querySelector({FAILED!r}) || !({unfinished})")
+    return page.locator(FAILED).all_inner_texts()
+
+
+@pytest.fixture(scope="module")
+def lab(browser, address):
+    """10_explore, open in JupyterLab, all its cells run."""
+    page = opened(browser, address("10_explore"))
+    assert not run_all(page)
+    return page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.faults] * (name != "06_recnet")) for name in experiments.PAGES],
+)
+def test_a_notebook_survives_restart_and_run_all(browser, address, name):
+    page = opened(browser, address(name))
+    assert not run_all(page)
+    assert not run_all(page, restart=True)
+    choose(page, "Kernel", "Shut Down Kernel")
+    page.close()
 
 
 def test_all_cells_run_without_an_error(lab):
     assert lab.locator(".jp-CodeCell").count() >= 8
-    assert not lab.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
 
 
 def test_a_moved_slider_changes_the_picture(lab):

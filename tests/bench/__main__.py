@@ -110,6 +110,15 @@ def training(name, architecture, n, precision):
     ]
 
 
+def promises():
+    """What checkpoints and determinism cost; an epoch is a tenth of a real one here, so that they come ten times as often."""
+    net = {"architecture": "resnet", "n": 3}
+    alive = compare({"kept": ("ours", net), "not kept": ("ours", net | {"promises": False})})
+    ours, peer = (median(alive[label].speeds) for label in ("kept", "not kept"))
+    speeds = {"ours": alive["kept"].speeds, "peer": alive["not kept"].speeds}
+    return [row("promises/resnet20", "images/s", ours, "nothing promised", peer, ours / peer, rounds=speeds)]
+
+
 def parts(net, architecture, n):
     """Where the time of a training step goes: the share of each kind of operation."""
     contender = Contender("parts", {"architecture": architecture, "n": n})
@@ -218,6 +227,7 @@ MEASUREMENTS = {
     "parts/resnet20": lambda: parts("resnet20", "resnet", 3),
     "parts/recnet": lambda: parts("recnet", "recnet", 7),
     "growth": growth,
+    "promises": promises,
     "grid": workers,
     "report": overhead,
 }

@@ -39,10 +39,18 @@ def random_images(count=STEPS * BATCH):
 # --- ours ---
 
 
-def ours(architecture, precision="auto", **options):
-    """Our real `train()`: augmentation, metrics, checkpoint after each epoch."""
-    from lib import train
+def ours(architecture, precision="auto", promises=True, **options):
+    """Our real `train()`: augmentation, metrics, checkpoint after each epoch.
 
+    promises: whether it keeps those that may cost time: a checkpoint on disk, and the same bits from the same seed.
+    """
+    import keras
+
+    from lib import backend, train
+
+    if not promises:
+        train._checkpoint = lambda *_: None
+        backend.make_deterministic = keras.utils.set_random_seed
     recipe = replace(train.MODERN, epochs=10_000, precision=precision)
     experiment = train.Experiment(architecture, recipe, options, n_train=STEPS * BATCH, held_out=False)
     with tempfile.TemporaryDirectory() as store:
