@@ -111,7 +111,7 @@ def training(name, architecture, n, precision):
 
 
 def promises():
-    """What checkpoints and determinism cost; an epoch is a tenth of a real one here, so that they come ten times as often."""
+    """What checkpoints and determinism cost; an epoch is a tenth of a real one here, so it has ten times its cost."""
     net = {"architecture": "resnet", "n": 3}
     alive = compare({"kept": ("ours", net), "not kept": ("ours", net | {"promises": False})})
     ours, peer = (median(alive[label].speeds) for label in ("kept", "not kept"))
