@@ -1,7 +1,7 @@
 """What rules are made of: what is measured of a run, comparisons between arms, and the finding that comes of them."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,7 @@ class Finding:
     interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
     n: int = 0  # seeds an arm
     source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
+    means: dict[str, str] = field(default_factory=dict)  # what some verdicts come to here, each in a sentence
 
     @property
     def shown(self):
@@ -55,16 +56,16 @@ class Finding:
         if self.source == "none":
             return VERDICTS["not run"][0]
         number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}."
-        expected = self.paper.startswith("nothing") and self.verdict in ("reproduced", "contradicted")
-        meaning = VERDICTS[self.verdict][0].replace(
-            "What the paper says", "What was expected" if expected else "What the paper says"
-        )
+        meaning = self.means.get(self.verdict, VERDICTS[self.verdict][0])
+        if self.paper.startswith("nothing"):
+            meaning = meaning.replace("What the paper says", "What was expected")
         return f"{self.how} {number} {meaning}"
 
     def json(self):
         """A dict for JSON, in which None stands for what is no finite number."""
         value, *interval = (float(x) if math.isfinite(x) else None for x in (self.value, *self.interval))
-        return asdict(self) | {"value": value, "interval": interval}
+        found = {name: field for name, field in asdict(self).items() if name != "means"}
+        return found | {"value": value, "interval": interval}
 
 
 # -- What is measured of a run: a number, or the mask of the images it got wrong.

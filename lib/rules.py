@@ -26,9 +26,13 @@ TESTED = 1000  # C1: the paper's number of test images
 CLAIMS = {}  # id: (Finding without numbers, rule, designs in `experiments` that the rule needs beside its own)
 
 
-def claim(name, title, how, paper, quantity="", unit="pp", also=()):
-    """Enters the rule it decorates: (Arms of each design, record of each check) -> (verdict, Estimate, text)."""
-    return lambda rule: CLAIMS.setdefault(name, (Finding(name, title, how, paper, quantity, unit), rule, also))
+def claim(name, title, how, paper, quantity="", unit="pp", also=(), means=None):
+    """Enters the rule it decorates: (Arms of each design, record of each check) -> (verdict, Estimate, text).
+
+    means: what a verdict comes to here, in words for everybody; those it lacks are said as VERDICTS has it.
+    """
+    blank = Finding(name, title, how, paper, quantity, unit, means=means or {})
+    return lambda rule: CLAIMS.setdefault(name, (blank, rule, also))
 
 
 # -- The claims: the paper's, then those beyond it.
@@ -62,6 +66,9 @@ def c1(arms):
     "The two formulas were compared point by point, and the MNIST net was trained with either.",
     "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)",
     "error, softplus minus ReLU",
+    means={
+        "erratum": "It is the other way round: that function is a smooth form of ReLU.",
+    },
 )
 def c2(arms, check):
     """`erratum`: it is the other way round. With it: are the two nets equivalent?"""
@@ -78,6 +85,11 @@ def c2(arms, check):
     "Plain nets of growing depth were trained alike, and compared on the very images that they were trained on.",
     "more layers bring vanishing gradients and harder training (1)",
     "training error, deepest minus next",
+    means={
+        "reproduced": "The deepest fits its training images worst, and less of the gradient reaches its first layer.",
+        "partly": "The deepest fits its training images worst, but a vanishing gradient is not what the runs show.",
+        "contradicted": "The deepest fits its training images no worse than the next.",
+    },
 )
 def c3(arms):
     """(a) the deepest net's clean training error is higher, lower end > 0. (b), only where (a) holds: its ratio of the
@@ -103,6 +115,11 @@ def c3(arms):
     "The same nets were trained with shortcuts, to see whether depth still costs them anything.",
     "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
     "training error of depth that the shortcut saves",
+    means={
+        "reproduced": "Depth costs plain nets more than nets with shortcuts.",
+        "contradicted": "Shortcuts take nothing off what depth costs.",
+        "not testable": "Depth did not surely cost the plain nets anything, so there is nothing to cure.",
+    },
 )
 def c4(arms):
     """Degradation of plain minus that of residual nets, lower end > 0. Not testable unless plain nets degrade (C3a)."""
@@ -164,6 +181,10 @@ def near(arms, arm, centre, *measures):
     "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)",
     "test error",
     "%",
+    means={
+        "reproduced": "Rebuilt from its text, that net ends near 54 % on both sets.",
+        "contradicted": "Rebuilt from its text, that net does not stay near 54 %.",
+    },
 )
 def c7(arms):
     """Reading P1: test and clean training error within DEPTH_1 ± NEAR."""
@@ -181,6 +202,10 @@ def c7(arms):
     "flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)",
     "test error",
     "%",
+    means={
+        "reproduced": "Rebuilt from its text, that net ends where the paper's did, and over-fits.",
+        "contradicted": "Rebuilt from its text, that net does not end as the paper's did.",
+    },
 )
 def c8(arms):
     """Reading P1: test error within RECNET ± NEAR, and gap > OVERFIT."""
@@ -200,6 +225,9 @@ def c8(arms):
     "that RNN is equivalent to seven residual blocks (5)",
     "differences that hold",
     "of 3",
+    means={
+        "contradicted": "Its state is squashed, nothing leads around a step, its input comes again: no residual block.",
+    },
 )
 def c9(check):
     """`contradicted` if three differences hold."""
@@ -224,6 +252,9 @@ def c9(check):
     "exact equivalence, given weight sharing (abstract, 1)",
     "largest relative difference of outputs",
     "",
+    means={
+        "reproduced": "One stage with shared weights is an RNN, by construction; the whole net is a chain of three.",
+    },
 )
 def c10(check):
     """To EXACT, without norm or with a shared one; with a norm a step only for a cell that knows its step."""
@@ -244,6 +275,11 @@ def c10(check):
     "it is as good, with fewer weights (abstract, 1)",
     "D: error, tied minus untied",
     also=("rates",),
+    means={
+        "reproduced": "With far fewer weights it stays within a point of the deep net and keeps most of its gain.",
+        "contradicted": "Sharing the weights costs more than a point of error.",
+        "not testable": "The deep net itself did not get far enough to be a yardstick.",
+    },
 )
 def c11(arms, rates):
     """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, lower end of R > RETENTION, at least
@@ -272,6 +308,10 @@ def c11(arms, rates):
     "A shallow and a deep net were each trained by the paper's recipe and by a modern one.",
     "its low accuracy suggests more deep blocks (7)",
     "error, deep minus depth-1",
+    means={
+        "reproduced": "Over both recipes, the deep net errs less.",
+        "contradicted": "Over both recipes, the deep net errs no less.",
+    },
 )
 def c12(arms):
     """Both main effects and the interaction, as a family; the verdict is on depth."""
@@ -290,6 +330,11 @@ def c12(arms):
     "Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
     "RecNets might do better without dropout, with other unrolls or activations (7)",
     "error, without minus with dropout",
+    means={
+        "reproduced": "All of it helps.",
+        "partly": "Some of it helps.",
+        "not reproduced": "None of it surely helps.",
+    },
 )
 def c13(arms):
     """A change helps if its interval lies below 0, after Holm; `partly` if some help. The number is that of the first
@@ -310,6 +355,9 @@ def c13(arms):
     "its counts; classes such as boats and train (4.1)",
     "counted",
     "images",
+    means={
+        "erratum": "The counts are right, but it names classes that are not in it.",
+    },
 )
 def c14(check):
     """Counts `reproduced`, names `erratum`: in one word, an erratum."""
@@ -327,6 +375,11 @@ def c14(check):
     "The paper's RecNet was compared with controls: no RNN, fewer steps, a well-built residual net of one block.",
     "the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)",
     "error, RNN x7 minus no RNN",
+    means={
+        "reproduced": "All three explanations hold.",
+        "partly": "Some of its three explanations hold.",
+        "not reproduced": "None of its three explanations is confirmed: not recurrence, not depth, not shallowness.",
+    },
 )
 def c15(arms):
     """(a) recurrence helps: seven steps beat no RNN and one step (a family). (b) depth 1 is why the ResNet fails: a
@@ -374,6 +427,10 @@ def c16(arms):
     "The tied net was trained with one batch norm for all its steps, with one for each, and with others.",
     "nothing; expected: a shared norm is clearly worse",
     "error, shared minus own norm",
+    means={
+        "reproduced": "A norm that all steps share is worse: each step needs its own.",
+        "contradicted": "A norm that all steps share does no harm.",
+    },
 )
 def b1(arms):
     """Own minus shared norm below 0, after Holm over the norms. Jastrzebski et al. (2018) found it so."""
@@ -394,6 +451,9 @@ def b1(arms):
     "The tied net was stopped after each of its steps, and run for twice as many, to see what each adds.",
     "nothing; expected: the error falls step by step, extrapolation is limited",
     "error, after minus before the tied steps",
+    means={
+        "reproduced": "Each step lowers the error, and steps beyond the trained ones add little.",
+    },
 )
 def b2(arms):
     """Each step lowers the error read out after it (a family); twice the trained steps gain less than EQUIVALENT."""
@@ -415,6 +475,11 @@ def b2(arms):
     "Tied nets of three sizes were trained beside what a user would take instead: a deep ResNet, or a small one.",
     "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)",
     "error, tied with a third of the weights minus ResNet-44",
+    means={
+        "reproduced": "The aim is reached, at all three sizes.",
+        "partly": "The aim is reached at some of the three sizes.",
+        "contradicted": "The aim is reached at none of the three sizes.",
+    },
 )
 def b3(arms):
     """(a) a tied net of at most a third of ResNet-44's weights: upper end of the difference < EQUIVALENT. (b) one below
@@ -460,6 +525,10 @@ def b4(arms):
     "nothing; expected: 45 % is passed within two epochs",
     "error after two epochs",
     "%",
+    means={
+        "reproduced": "Nets built and trained as the field does it pass 45 % within two epochs.",
+        "contradicted": "Not every such net passes 45 % within two epochs.",
+    },
 )
 def b5(arms):
     """Every corrected net's error by epoch PASSED_BY, upper end < PASSED; the number is the deepest net's."""
@@ -480,6 +549,10 @@ def b5(arms):
     "nothing; expected: most is recipe and wiring, not depth",
     "share of wiring and recipe in the gain",
     "",
+    means={
+        "reproduced": "Most of the gain is wiring and recipe, not depth.",
+        "contradicted": "Wiring and recipe are not most of the gain.",
+    },
 )
 def b6(arms):
     """Share of wiring, optimiser and augmentation in the gain from the paper's RecNet to depth: lower end > 0.5."""
@@ -497,6 +570,10 @@ def b6(arms):
     "Nets were trained alike that share their weights in no stage, in the first alone, in the last alone, in all.",
     "nothing; ref. 2 is said to find sharing harmful late",
     "error, last stage shared minus first stage shared",
+    means={
+        "reproduced": "Sharing is most harmful late.",
+        "contradicted": "Sharing is not most harmful late.",
+    },
 )
 def b7(arms):
     """Sharing harms late: the last stage alone is worse than no sharing and than the first stage alone, lower ends

@@ -245,6 +245,16 @@ def test_rules(claim, settings, expected):
     assert not WORDS & set(finding.text.replace(",", " ").split()), "a verdict is on a claim, not on its parts"
 
 
+def test_a_verdict_is_said_in_words_of_its_own():
+    reached = {(claim, word) for claim, _, word in CASES}
+    reached |= {("C9", "contradicted"), ("C10", "reproduced"), ("C2", "erratum"), ("C14", "erratum")}  # by the checks
+    reached |= {("C11", word) for word in ("reproduced", "contradicted", "not testable")}  # below
+    assert {(name, word) for name, (blank, *_) in rules.CLAIMS.items() for word in blank.means} <= reached
+    spared = judged("C4", made_up("C4", {"plain n = 7": {"train": 3.0}, "residual n = 7": {"train": 1.0}}))
+    assert spared.plain.endswith("there is nothing to cure.")
+    assert judged("B5", made_up("B5", {"residual n = 1": {"error": 45.0}})).plain.endswith("The runs can't decide it.")
+
+
 def test_every_verdict_word_is_reached():
     words = {expected for *_, expected in CASES} | {"indicative", "not run"}  # see the tests of small profiles
     assert words == {
