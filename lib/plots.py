@@ -133,10 +133,10 @@ def probe(frame, name, field=None):
     return found
 
 
-def _short(value):
-    """272474 -> "272k", for labels."""
+def _short(value, form=".3g"):
+    """272474 -> "272k", for labels; with "#.3g" a measured 13 is "13.0"."""
     size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
-    return f"{value / size:.3g}{unit}"
+    return f"{value / size:{form}}".rstrip(".") + unit
 
 
 def _extremes(values, where=""):
@@ -314,8 +314,9 @@ def _draw(ax, series, shade, style="-", log=False):
         x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
         ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
         ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 16 else None)
-        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {_short(mean.iloc[-1])}", colour)
-        courses.append(f"{label} from {_short(mean.iloc[0])} to {_short(mean.iloc[-1])}")
+        first, last = (_short(value, "#.3g") for value in (mean.iloc[0], mean.iloc[-1]))
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", colour)
+        courses.append(f"{label} from {first} to {last}")
     return ends, courses
 
 

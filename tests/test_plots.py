@@ -65,11 +65,11 @@ OF_FRAMES = {
     "depth": (lambda f: plots.tradeoff(f, "depth"), ["tied 12.1 at 14", "untied 11.1 at 14, 9.1 at 20"]),
     "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),
     "flops": (lambda f: plots.tradeoff(f, "flops", "val_error"), ["9.1 at 30M"]),
-    "gradients": (plots.gradients, ["before training: tied n = 2 from 0.5 to 0.125", "after epoch 1: "]),
-    "readouts": (plots.readouts, ["tied n = 2 from 40 to 33", "untied n = 2 from 40 to 11.1", "trained with 1 steps"]),
+    "gradients": (plots.gradients, ["before training: tied n = 2 from 0.500 to 0.125", "after epoch 1: "]),
+    "readouts": (plots.readouts, ["tied n = 2 from 40.0 to 33.0", "untied n = 2 from 40.0 to 11.1", "trained with 1 steps"]),
     "activations": (
         lambda f: plots.per_step(plots.probe(f, "activations_start"), "norm", log=True),
-        ["tied n = 2 from 1 to 3.38"],
+        ["tied n = 2 from 1.00 to 3.38"],
     ),
     "bars": (lambda f: plots.bars(plots.probe(f, "statistics_end"), "error, %"), ["tied n = 2, running: 85.0"]),
     "waterfall": (plots.waterfall, ["tied n = 2: 12.1", "untied n = 2: 11.1 (-1.0)", "untied n = 3: 9.1 (-2.0)"]),
@@ -91,7 +91,7 @@ OF_ARRAYS = {
     "filters": (lambda n: plots.filters(np.ones((5, 5, 1, n))), ["8 learned filters of 5x5"]),
     "per_step": (
         lambda n: plots.per_step({"a": [3, 2, None], "b": {2: 1.5, 4: 0.5}} if n else {}, "error", reference={"c": 9}),
-        ["a from 3 to 2", "b from 1.5 to 0.5", "line: c, 9"],
+        ["a from 3.00 to 2.00", "b from 1.50 to 0.500", "line: c, 9"],
     ),
     "cost": (
         lambda n: plots.cost({"big": 4e9, "small": 2e6} if n else {}, "FLOPs"),
@@ -203,7 +203,7 @@ def test_a_difference_without_interval_and_a_zero_on_a_logarithmic_axis_are_left
     assert "n = 7: +0.80." in plots.differences({"n = 7": stats.Estimate(0.8)}).alt
     picture = plots.per_step({"gap": [1e-3, 0, 1e-5], "none": [0, 0]}, "gap", log=True)
     assert parse(picture.data)
-    assert "gap from 0.001 to 1e-05." in picture.alt
+    assert "gap from 0.00100 to 1.00e-05." in picture.alt
     assert plots.per_step({"none": [0, 0]}, "gap", log=True).alt == plots.nothing().alt
 
 
