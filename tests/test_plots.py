@@ -66,7 +66,10 @@ OF_FRAMES = {
     "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),
     "flops": (lambda f: plots.tradeoff(f, "flops", "val_error"), ["9.1 at 30M"]),
     "gradients": (plots.gradients, ["before training: tied n = 2 from 0.500 to 0.125", "after epoch 1: "]),
-    "readouts": (plots.readouts, ["tied n = 2 from 40.0 to 33.0", "untied n = 2 from 40.0 to 11.1", "trained with 1 steps"]),
+    "readouts": (
+        plots.readouts,
+        ["tied n = 2 from 40.0 to 33.0", "untied n = 2 from 40.0 to 11.1", "trained with 1 steps"],
+    ),
     "activations": (
         lambda f: plots.per_step(plots.probe(f, "activations_start"), "norm", log=True),
         ["tied n = 2 from 1.00 to 3.38"],
