@@ -36,8 +36,8 @@ record: env ## train what results/ lacks at full scale; stop it at any time [PRO
 		$(call flag,workers,WORKERS) $(call flag,scheduler,SCHEDULER)
 
 publish: env ## render report/ and the README's table from results/ alone, training nothing
-	@$(PY) -m lib.readme
 	@$(PY) -m lib.report --publish
+	@$(PY) -m lib.readme
 
 evaluate: env ## compute the test errors of the nets whose weights are kept in results/ again
 	@$(PY) -m lib.evaluate

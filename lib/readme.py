@@ -1,12 +1,14 @@
-"""The README's table of verdicts, written from the recorded runs: `python -m lib.readme`, part of `make publish`."""
+"""The README's picture and table, from the recorded runs: `python -m lib.readme`, part of `make publish`."""
 
 import re
 import sys
+from html import unescape
 
 from lib import claims, commands, runs
 from lib.records import StoreError, write
 
 README = runs.ROOT / "README.md"
+PICTURE = "report/story.svg"  # written with the published site
 BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL)
 
 
@@ -27,9 +29,15 @@ def table(records, quick):
     return "\n".join(rows) + "\n"
 
 
+def picture():
+    """The figure of the published front page, as Markdown, with its alternative text; leads to the site."""
+    alt = unescape(re.search('aria-label="([^"]*)"', (runs.ROOT / PICTURE).read_text(encoding="utf-8"))[1])
+    return f"[![{alt}]({PICTURE})](report/index.html)\n\n*{alt.partition('. ')[0]}.*\n"
+
+
 def updated(text, records, quick):
-    """The README's text with its table as it should be."""
-    return BLOCK.sub(lambda block: f"{block[1]}\n{table(records, quick)}\n{block[2]}", text)
+    """The README's text with its picture and table as they should be."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n{picture()}\n{table(records, quick)}\n{block[2]}", text)
 
 
 def main():

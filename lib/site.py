@@ -1,5 +1,7 @@
 """The site: executed notebooks and a front page as flat HTML files, with no script and no request to another host.
 
+The front page's first figure also lies beside it, as story.svg.
+
 An executed notebook says in its metadata, under "report", how it was made: {"key", "shows", "profile", "publish",
 "small", "standin", "provenance"}, the last of these [(what, text), ...] for the foot of the page. Importing nbconvert
 takes seconds, so it happens only where there is something to render.
@@ -98,7 +100,10 @@ def build(site, front_key, front):
     index = site.folder / "index.html"
     mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
     if not _holds(index, mark):
-        story = next(filter(None, map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))), "")
+        stories = map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))
+        story, drawing = next(filter(any, stories), ("", ""))
+        if drawing:  # for a README, say
+            write(site.folder / "story.svg", lambda file: file.write(drawing.encode()))
         outline = [(page, *_outline(site.notebooks / f"{page}.ipynb", page)) for page in site.pages]
         _write(site, "index", mark, linked, {"story": story, "outline": outline, **front()})
     return index
@@ -429,7 +434,8 @@ def _outline(path, page):
 
 
 def _story(path):
-    """The figures of the cells tagged "story" in an executed notebook, as HTML; "" where there are none."""
+    """The figures of the cells tagged "story" in an executed notebook, as HTML, and the first alone, as SVG; "" where
+    there are none."""
     import nbformat
 
     notebook = nbformat.read(path, 4)
@@ -438,4 +444,6 @@ def _story(path):
     for number, figure in enumerate(soup.select("figure"), 1):
         _caption(soup, figure, number)
     _typeset(soup)
-    return "".join(map(str, soup.select("figure")))
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.outputs]
+    drawing = next((data["image/svg+xml"] for data in outputs if "image/svg+xml" in data), "")
+    return "".join(map(str, soup.select("figure"))), drawing

@@ -284,7 +284,7 @@ def test_a_target_runs_its_command_and_a_second_start_nothing_else(ready, argume
 
 def test_publish_writes_the_readme_and_the_site(ready):
     calls = ready.make("publish").calls
-    assert calls == [".venv/bin/python -m lib.readme", ".venv/bin/python -m lib.report --publish"]
+    assert calls == [".venv/bin/python -m lib.report --publish", ".venv/bin/python -m lib.readme"]
 
 
 def test_a_failing_command_fails_make(ready):

@@ -605,13 +605,14 @@ def test_front_page(pages):
     assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
 
 
-def test_front_page_shows_the_figure_tagged_as_the_story(pages):
+def test_front_page_shows_the_figure_tagged_as_the_story(pages, tmp_path):
     figure = EVERYTHING[3].copy()
     pages(figure)
     assert not pages.front.figure
     figure["metadata"] = {"tags": ["story"]}
     pages(figure, key="other")
     assert pages.front.figure.svg["aria-label"] == "A line. It falls."
+    assert (tmp_path / "out" / "story.svg").read_text() == figure.outputs[0].data["image/svg+xml"]
 
 
 def test_a_markdown_file_beside_the_notebooks_is_a_page(pages, tmp_path):
