@@ -548,12 +548,15 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
     """Error against "depth", "parameters" or "flops", of one recipe; nets that differ in depth alone make a family.
 
     The number beside a point is its depth in weight layers; dots join tied and untied nets of one depth. literature:
-    a DataFrame with the columns label, error and `against`: hollow grey marks.
+    a DataFrame with the columns label, error and `against`: hollow grey marks. Raises ValueError on runs that were not
+    trained on equally many images.
     """
     xlabel = {"depth": "weight layers", "flops": "FLOPs of a forward pass", "parameters": "trainable weights"}[against]
     frame = frame.dropna(subset=[measure])
     if frame.empty:
         return nothing()
+    if len(counts := sorted(set(frame.n_train))) > 1:
+        raise ValueError(f"runs on {' and on '.join(f'{n:,.0f}' for n in counts)} images can't share a picture")
     frame[["family", "depth"]] = [_family(e) for e in frame.experiment]
     figure, ax = _panel(4.2)
     shade, points, words, lines = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], [], []

@@ -18,13 +18,14 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8
 EMPTY = pd.DataFrame(columns=["arm", "seed", "test_error", "val_error", "train_error"])
 
 
-def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True):
+def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True, n_train=45_000):
     """A row as `grid.get` gives it, with two epochs and the probes of a net with one step in each stage."""
     steps = [f"stage{s}_step{t}" for s in (1, 2) for t in (0, 1)]
     error += 0.1 * seed
     return {
         "arm": arm,
         "seed": seed,
+        "n_train": n_train,
         "experiment": {"architecture": architecture, "options": {"n": n}},
         "curve": [
             {"epoch": 1, "train_error": 61.5, "val_error": 62.5 if validation else None},
@@ -49,6 +50,12 @@ def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True):
 def runs(seeds=3, **kwargs):
     arms = [("tied n = 2", "recnet", 2, 12.0), ("untied n = 2", "resnet", 2, 11.0), ("untied n = 3", "resnet", 3, 9.0)]
     return pd.DataFrame([run(*arm[:1], s, *arm[1:], **kwargs) for arm in arms for s in range(seeds)])
+
+
+def test_quick_runs_and_full_ones_are_not_mixed():
+    mixed = pd.concat([runs(n_train=10_000), runs(n_train=45_000)])
+    with pytest.raises(ValueError, match=r"runs on 10,000 and on 45,000 images can't share a picture"):
+        plots.tradeoff(mixed)
 
 
 LITERATURE = pd.DataFrame({"label": ["ResNet-20"], "parameters": [270_000], "error": [8.75]})
