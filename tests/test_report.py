@@ -623,7 +623,7 @@ def test_a_markdown_file_beside_the_notebooks_is_a_page(pages, tmp_path):
     soup = BeautifulSoup((tmp_path / "out" / "the_words.html").read_text(), "html.parser")
     assert soup.title.get_text() == "What? · RecNet report"
     assert soup.select_one("[aria-current]").get_text() == "The words"
-    assert [link["href"] for link in soup.select(".contents a")] == ["#nets"]
+    assert [link["href"] for link in soup.select(".contents .wide a")] == ["#nets"]
     assert soup.main.math
     assert not soup.select("script, img, .banner, .note, footer")
 
