@@ -96,7 +96,8 @@ def test_the_keyboard_reaches_everything(visit, name):
     page = visit(name)
     page.eval_on_selector_all("details", "all => all.forEach(e => e.open = true)")
     targets = page.evaluate(
-        """() => [...document.querySelectorAll("a[href], summary, [tabindex]")].filter(e => e.checkVisibility()).filter(e => {
+        """() => [...document.querySelectorAll("a[href], summary, [tabindex]")].filter(e => {
+            if (!e.checkVisibility()) return false;  // contents that another width shows
             e.focus({preventScroll: true}); return document.activeElement !== e || e.tabIndex !== 0; }).length"""
     )
     assert targets == 0
