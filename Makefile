@@ -35,7 +35,7 @@ record: env ## train what results/ lacks at full scale; stop it at any time [PRO
 	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS) \
 		$(call flag,workers,WORKERS) $(call flag,scheduler,SCHEDULER)
 
-publish: env ## render report/ and the README's table from results/ alone, training nothing
+publish: env ## render report/ and the README's picture and table from results/ alone, training nothing
 	@$(PY) -m lib.report --publish
 	@$(PY) -m lib.readme
 

@@ -25,5 +25,5 @@ explore      what 10_explore plays with
 evaluate     the kept nets' test errors, computed again
 site         executed notebooks rendered to HTML
 report       notebooks executed and rendered
-readme       the README's table
+readme       the README's picture and table
 """

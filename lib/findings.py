@@ -64,7 +64,7 @@ class Finding:
     def json(self):
         """A dict for JSON, in which None stands for what is no finite number."""
         value, *interval = (float(x) if math.isfinite(x) else None for x in (self.value, *self.interval))
-        found = {name: field for name, field in asdict(self).items() if name != "means"}
+        found = {name: content for name, content in asdict(self).items() if name != "means"}
         return found | {"value": value, "interval": interval}
 
 
