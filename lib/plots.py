@@ -591,6 +591,28 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
     return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.", finding=finding)
 
 
+def frontier(frame, cost, xlabel, measure="val_error"):
+    """Error against what a run took, its column `cost`: a dot a run; a line of steps joins those that no run that took
+    less has beaten, with its `label` at each first of them. The column `family` gives the colour."""
+    frame = frame.dropna(subset=[measure])
+    if frame.empty:
+        return nothing()
+    frame = frame.sort_values(cost)
+    best = frame[frame[measure] < frame[measure].cummin().shift(fill_value=np.inf)]
+    figure, ax = _panel(4.2)
+    shade = {family: colours([family])[family] for family in frame.family}
+    ax.plot(best[cost], best[measure], color="#777777", lw=1, drawstyle="steps-post", zorder=1)
+    ax.scatter(frame[cost], frame[measure], 22, [shade[family] for family in frame.family], alpha=0.75, zorder=3)
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
+    _log(ax.xaxis)
+    new = best[best.label != best.label.shift()]  # a label once
+    points = list(zip(new[cost], new[measure], new.label, new.family.map(shade), strict=True))
+    others = zip(frame[cost], frame[measure], strict=True)
+    _label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
+    words = "; ".join(f"{label}: {y:.1f} at {_short(x)}" for x, y, label, _ in points)
+    return Picture(figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.")
+
+
 def course(image, chances, classes, label, trained):
     """An image beside the chances (classes, steps + 1), in %, that a net gives each class after step 0, 1, ...; `label`
     is the true class (None: nobody knows), `trained` the number of steps the net was trained with."""

@@ -106,6 +106,7 @@ def ledger(records):
                 "parameters": r["parameters"],
                 "flops": r["flops"],
                 "seconds": m["seconds"],
+                "threads": m["threads"],
                 "precision": m["precision"],
                 "device": m["device"],
                 "commit": m["commit"],

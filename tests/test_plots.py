@@ -72,6 +72,10 @@ OF_FRAMES = {
     "depth": (lambda f: plots.tradeoff(f, "depth"), ["tied 12.1 at 14", "untied 11.1 at 14, 9.1 at 20"]),
     "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),
     "flops": (lambda f: plots.tradeoff(f, "flops", "val_error"), ["9.1 at 30M"]),
+    "frontier": (
+        lambda f: plots.frontier(f.assign(family="tied", label=f.arm), "flops", "FLOPs"),
+        ["against FLOPs, 9 runs.", "untied n = 2: 11.0 at 20M", "untied n = 3: 9.0 at 30M"],
+    ),
     "gradients": (plots.gradients, ["before training: tied n = 2 from 0.500 to 0.125", "after epoch 1: "]),
     "readouts": (
         plots.readouts,
@@ -207,6 +211,11 @@ def test_what_a_run_lacks_is_left_out():
     fewer = plots.errors(pd.concat([runs(1), unvalidated.assign(arm="other")]), "val_error")
     assert "tied n = 2" in fewer.alt
     assert "other" not in fewer.alt
+
+
+def test_frontier_joins_what_no_cheaper_run_beats():
+    frame = pd.DataFrame({"s": [1, 2, 3, 4], "val_error": [20.0, 25.0, 15.0, 16.0], "label": list("abcd"), "family": "tied"})
+    assert plots.frontier(frame, "s", "seconds").alt.endswith("4 runs. a: 20.0 at 1; c: 15.0 at 3.")
 
 
 def test_a_difference_without_interval_and_a_zero_on_a_logarithmic_axis_are_left_out():

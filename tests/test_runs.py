@@ -30,6 +30,7 @@ def record(key="a" * 16, architecture="resnet", standin=False, **rest):
         "flops": 5678,
         "machine": {
             "seconds": 12.5,
+            "threads": 2,
             "precision": "float32",
             "device": "cpu",
             "commit": "abc1234",
