@@ -35,17 +35,34 @@ def head(classes):
 STEMS = {"cifar": (3, 1, None), "pooled": (3, 1, 2), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
 
 
-class Net(keras.Model):
-    """A Keras model that shows itself in a notebook: each part with weights, its steps, and how many weights it has."""
+def _as_table(net):
+    """How a net shows itself in a notebook: each part with weights, its steps, and how many weights it has; HTML."""
+    rows = []
+    for part in net.layers:
+        steps = f"{part.depth} {'tied' if part.is_tied else 'untied'}" if isinstance(part, Stage) else ""
+        if weights := count(part)[0]:
+            rows.append(f"<tr><th scope='row'>{part.name}</th><td>{steps}</td><td>{weights:,}</td></tr>")
+    titles = "<tr><th>part</th><th>steps</th><th>weights</th></tr>"
+    return f"<table><caption>{count(net)[0]:,} weights</caption>{titles}{''.join(rows)}</table>"
 
-    def _repr_html_(self):
-        rows = []
-        for part in self.layers:
-            steps = f"{part.depth} {'tied' if part.is_tied else 'untied'}" if isinstance(part, Stage) else ""
-            if weights := count(part)[0]:
-                rows.append(f"<tr><th scope='row'>{part.name}</th><td>{steps}</td><td>{weights:,}</td></tr>")
-        titles = "<tr><th>part</th><th>steps</th><th>weights</th></tr>"
-        return f"<table><caption>{count(self)[0]:,} weights</caption>{titles}{''.join(rows)}</table>"
+
+class Net(keras.Model):
+    """A Keras model that shows itself as a table."""
+
+    _repr_html_ = _as_table
+
+
+class Chain(keras.Sequential):
+    """A chain of layers that shows itself as a table."""
+
+    _repr_html_ = _as_table
+
+
+class Graph(keras.Model):
+    """A model made of its inputs and outputs that shows itself as a table; apart from `Net`, because Keras gives a
+    class that it makes so another base."""
+
+    _repr_html_ = _as_table
 
 
 class ResidualNet(Net):
@@ -235,7 +252,7 @@ def resnet18(shape, **options):
 
 def sequential(shape, name, *stack, classes=10):
     """Scaling, the given layers, logits."""
-    return keras.Sequential([keras.Input(shape, dtype="uint8"), scaling(shape[-1]), *stack, head(classes)], name=name)
+    return Chain([keras.Input(shape, dtype="uint8"), scaling(shape[-1]), *stack, head(classes)], name=name)
 
 
 def softmax_regression(shape):
@@ -303,7 +320,7 @@ def paper_net(shape, wiring="none", steps=7, units=128, activation="tanh", dropo
     elif wiring == "state":
         x = rnn(x.shape[-1], name="rnn")(ops.zeros_like(layers.RepeatVector(steps)(x[:, :1])), initial_state=x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(inputs, head(10)(x), name="paper_net")
+    return Graph(inputs, head(10)(x), name="paper_net")
 
 
 ARCHITECTURES = {

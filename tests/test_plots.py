@@ -214,7 +214,9 @@ def test_what_a_run_lacks_is_left_out():
 
 
 def test_frontier_joins_what_no_cheaper_run_beats():
-    frame = pd.DataFrame({"s": [1, 2, 3, 4], "val_error": [20.0, 25.0, 15.0, 16.0], "label": list("abcd"), "family": "tied"})
+    frame = pd.DataFrame(
+        {"s": [1, 2, 3, 4], "val_error": [20.0, 25.0, 15.0, 16.0], "label": list("abcd"), "family": "tied"}
+    )
     assert plots.frontier(frame, "s", "seconds").alt.endswith("4 runs. a: 20.0 at 1; c: 15.0 at 3.")
 
 
