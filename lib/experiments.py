@@ -311,7 +311,7 @@ class Design:
         return self.C4() | {f"MNIST {label}": self.mnist(net) for label, net in walk.items()}
 
     def nearest(self):
-        """The reading whose RecNet came nearest to 45 % on validation, on fresh seeds; of the depth-1 nets P1 came
+        """The reading whose RecNet came nearest to 45 % on validation, on all images; of the depth-1 nets P1 came
         nearest to 54 %, which C7 runs anyway."""
         return {f"{NEAREST} RecNet, final": self.reading(NEAREST, True, final=True)} if self.full else {}
 

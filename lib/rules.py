@@ -150,9 +150,9 @@ def c5(arms):
 @claim(
     "C6",
     "ResNet-18 is heavy and over-fits",
-    "ResNet-18 was timed beside our RecNet, and trained beside the small ResNet-20 by the same recipe.",
+    "ResNet-18 was timed beside our RecNet and, at full scale, trained beside the small ResNet-20 by the same recipe.",
     "ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)",
-    "time an image, ResNet-18 over RecNet",
+    "time an image, ResNet-18 over RecNet at n = 7",
     "x",
 )
 def c6(arms, check):
@@ -297,8 +297,8 @@ def c11(arms, rates):
     trials = sorted(rates, key=rates.average, reverse=True)
     best = {a.split(", ")[0]: a for a in trials}  # the last of an arm is that with its best rate
     text = f"{tied} minus {untied} {d:pp}; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer "
-    text += f"parameters; R {kept}; untied {level:%}, its gate {Estimate(bar):%}; {equal} (E) minus untied {gain:pp}. "
-    text += f"Best on validation: {'; '.join(best.values()) or 'untried'}."
+    text += f"parameters; R, which needs untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
+    text += f"{equal} (E) minus untied {gain:pp}." + f" Best on validation: {'; '.join(best.values())}." * bool(best)
     return word if judged else "not testable", d, text
 
 
@@ -307,7 +307,7 @@ def c11(arms, rates):
     "Deeper would train better",
     "A shallow and a deep net were each trained by the paper's recipe and by a modern one.",
     "its low accuracy suggests more deep blocks (7)",
-    "error, deep minus depth-1",
+    "error, deep minus depth-1, mean of both recipes",
     means={
         "reproduced": "Over both recipes, the deep net errs less.",
         "contradicted": "Over both recipes, the deep net errs no less.",
@@ -321,7 +321,9 @@ def c12(arms):
         "recipe": arms.contrast({b: 0.5, d: 0.5, a: -0.5, c: -0.5}),
         "depth given the modern recipe minus given the paper's": arms.contrast({d: 1, b: -1, c: -1, a: 1}),
     }
-    return verdict(below_zero(effects)["depth"]), effects["depth"], f"Change of the error by {each(effects)}."
+    simple = {"by the paper's recipe": arms.difference(c, a), "by the modern one": arms.difference(d, b)}
+    text = f"Change of the error by {each(effects)}. Depth alone, {each(simple)}."
+    return verdict(below_zero(effects)["depth"]), effects["depth"], text
 
 
 @claim(
@@ -329,7 +331,7 @@ def c12(arms):
     "What might help",
     "Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
     "RecNets might do better without dropout, with other unrolls or activations (7)",
-    "error, without minus with dropout",
+    "error of the true RecNet, without minus with dropout",
     means={
         "reproduced": "All of it helps.",
         "partly": "Some of it helps.",
@@ -378,7 +380,8 @@ def c14(check):
     means={
         "reproduced": "All three explanations hold.",
         "partly": "Some of its three explanations hold.",
-        "not reproduced": "None of its three explanations is confirmed: not recurrence, not depth, not shallowness.",
+        "not reproduced": "None of its three explanations is confirmed: not recurrence, of which a single step "
+        "has none; not depth; not shallowness.",
     },
 )
 def c15(arms):
@@ -452,7 +455,8 @@ def b1(arms):
     "nothing; expected: the error falls step by step, extrapolation is limited",
     "error, after minus before the tied steps",
     means={
-        "reproduced": "Each step lowers the error, and steps beyond the trained ones add little.",
+        "reproduced": "Each step lowers the error, and steps beyond the trained ones do not help.",
+        "inconclusive": "The number is of all steps together; for each single one the seeds do not suffice.",
     },
 )
 def b2(arms):
@@ -528,6 +532,7 @@ def b4(arms):
     means={
         "reproduced": "Nets built and trained as the field does it pass 45 % within two epochs.",
         "contradicted": "Not every such net passes 45 % within two epochs.",
+        "inconclusive": "The seeds differ too much to say it of every net.",
     },
 )
 def b5(arms):
@@ -545,9 +550,9 @@ def b5(arms):
 @claim(
     "B6",
     "What closes the gap?",
-    "From the paper's net to the best one a single thing was changed at a time, in an order stated beforehand.",
+    "From the paper's net to the tied deep one a single thing was changed at a time, in an order stated beforehand.",
     "nothing; expected: most is recipe and wiring, not depth",
-    "share of wiring and recipe in the gain",
+    "share of wiring, optimiser and augmentation together in the gain",
     "",
     means={
         "reproduced": "Most of the gain is wiring and recipe, not depth.",

@@ -92,8 +92,11 @@ def ledger(records):
             {
                 "key": r["key"],
                 "architecture": e["architecture"],
-                "options": ", ".join(f"{k}={v}" for k, v in e["options"].items()),
+                "options": ", ".join(
+                    [f"{k}={v}" for k, v in e["options"].items()] + [f"draw={e['draw']}"] * (e["draw"] > 0)
+                ),
                 "recipe": "{optimizer} {learning_rate:g}".format(**e["recipe"])
+                + ", decay {weight_decay:g}".format(**e["recipe"]) * (e["recipe"]["weight_decay"] > 0)
                 + ", augmented" * e["recipe"]["augment"]
                 + ", smoothed labels" * bool(e["recipe"].get("label_smoothing")),
                 "data": e["dataset"] + (" (stand-in)" if r["data"]["standin"] else ""),
