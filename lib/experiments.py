@@ -474,8 +474,12 @@ def wanted(claims, profile, seed=0, count=1):
     return list(found.values())
 
 
-NUMBERS = ("seed", "parameters", "flops", "train_error", "val_error", "test_error")
-FIELDS = {"arm": str} | dict.fromkeys(NUMBERS, float) | dict.fromkeys(("curve", "probes", "machine", "key"), object)
+NUMBERS = ("seed", "n_train", "parameters", "flops", "train_error", "val_error", "test_error")
+FIELDS = (
+    {"arm": str}
+    | dict.fromkeys(NUMBERS, float)
+    | dict.fromkeys(("experiment", "curve", "probes", "machine", "key"), object)
+)
 
 
 def select(records, claim, profile, seed=0, count=1, standin=False):
