@@ -531,8 +531,13 @@ def differences(contrasts, bounds=None):
         rows[label] = _Row([value], f"{value:+.2f}{span}", COLOURS["tied"], (low, high))
     picture = _rows(rows, "difference in points, with its 95 % interval", {"no difference:": 0} | (bounds or {}))
     if known:
-        sure = sum(low > 0 or high < 0 for _, low, high, *_ in known)
-        picture.finding = f"Intervals that leave zero out: {sure} of {len(known)}."
+        sure = [
+            f"{label}, {v:+.2f}"
+            for label, (v, low, high, *_) in contrasts.items()
+            if 0 < low <= high or low <= high < 0
+        ]
+        named = f" ({'; '.join(sure)})" * (0 < len(sure) < 4)
+        picture.finding = f"Intervals that leave zero out: {len(sure)} of {len(known)}{named}."
     return picture
 
 
