@@ -380,8 +380,8 @@ def c14(check):
     means={
         "reproduced": "All three explanations hold.",
         "partly": "Some of its three explanations hold.",
-        "not reproduced": "None of its three explanations is confirmed: not recurrence, of which a single step "
-        "has none; not depth; not shallowness.",
+        "not reproduced": "None of its three explanations is confirmed: that seven steps beat one and none, that depth "
+        "1 fails, that shallowness over-fits.",
     },
 )
 def c15(arms):
