@@ -615,7 +615,9 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     others = zip(frame[cost], frame[measure], strict=True)
     _label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
     words = "; ".join(f"{label}: {y:.1f} at {_short(x)}" for x, y, label, _ in points)
-    return Picture(figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.")
+    return Picture(
+        figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.", finding=f"On the line: {words}."
+    )
 
 
 def course(image, chances, classes, label, trained):
