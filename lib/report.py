@@ -303,8 +303,8 @@ def forecast(job, selected):
     text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
     text += f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
     text += " (a repeat takes seconds)"
-    if missing and not machine.native_bfloat16():
-        text += "\nwithout a GPU this takes about twice as long as elsewhere: the processor has no native bfloat16"
+    if missing and not machine.fast_bfloat16():
+        text += "\nwithout a GPU or a processor that is fast in bfloat16 this takes up to twice as long as elsewhere"
     return text
 
 
@@ -332,7 +332,7 @@ def pace(job):
         a @ a
         flops += 2 * len(a) ** 3
     speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
-    return 1e11 / speed * (1 if machine.native_bfloat16() else 2)
+    return 1e11 / speed * (1 if machine.fast_bfloat16() else 2)
 
 
 # --- all pages ---

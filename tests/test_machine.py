@@ -6,18 +6,19 @@ from lib import machine
 
 
 @pytest.mark.parametrize(
-    ("flags", "gpus", "expected"),
+    ("vendor", "flags", "gpus", "expected"),
     [
-        ("fpu avx512_bf16 sse", [], "bfloat16"),
-        ("fpu amx_bf16", [], "bfloat16"),
-        ("fpu avx512f", [], "float32"),  # bfloat16 would be emulated, and many times slower
-        ("fpu not_avx512_bf16_at_all", [], "float32"),
-        ("", [], "float32"),
-        ("", ["gpu:0"], "bfloat16"),
+        ("AuthenticAMD", "fpu avx512_bf16 sse", [], "bfloat16"),
+        ("GenuineIntel", "fpu avx512_bf16 amx_bf16", [], "bfloat16"),
+        ("GenuineIntel", "fpu avx512_bf16", [], "float32"),  # at half the speed
+        ("AuthenticAMD", "fpu avx512f", [], "float32"),  # emulated
+        ("AuthenticAMD", "fpu not_avx512_bf16_at_all", [], "float32"),
+        ("", "", [], "float32"),
+        ("", "", ["gpu:0"], "bfloat16"),
     ],
 )
-def test_bfloat16_only_where_the_machine_has_it(monkeypatch, flags, gpus, expected):
-    monkeypatch.setattr(machine, "cpu_info", lambda what: flags)
+def test_bfloat16_only_where_it_is_faster(monkeypatch, vendor, flags, gpus, expected):
+    monkeypatch.setattr(machine, "cpu_info", {"vendor_id": vendor, "flags": flags}.get)
     monkeypatch.setattr(machine, "gpus", lambda: gpus)
     assert machine.real_precision() == machine.real_precision("auto") == expected
     for asked in ("float32", "bfloat16"):
