@@ -99,6 +99,7 @@ def complete(wanted, store, until=None, *, client, work=None):
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a reader can act on is said below
     client.subscribe_topic(session, lambda event: news.put(event[1]))
     stop = Event(session, client=client)
+    work = work or partial(train_there, precision=grid.begun_in(store) if todo else "auto")
     try:
         while todo or flying:
             if until is not None and time.monotonic() > until and not stop.is_set():
@@ -108,7 +109,7 @@ def complete(wanted, store, until=None, *, client, work=None):
             while todo and len(flying) < 2 * max(1, len(client.nthreads())):
                 number, (experiment, seed) = todo.popleft()
                 place = f"[{number} of {whole}]"
-                flight = _Flight(experiment, seed, store, place, session, client, work or train_there)
+                flight = _Flight(experiment, seed, store, place, session, client, work)
                 if flight.launch(news):
                     flying[flight.key] = flight
             with contextlib.suppress(queue.Empty):
@@ -204,9 +205,11 @@ def _checkpoint(session, key, client=None):
     return Variable(f"{session}-{key}", client=client)
 
 
-def train_there(experiment, seed, identity, place, session):
-    """On a worker: one run, from its last checkpoint on, as {file name: bytes}. Raises Stopped when the caller wants
-    no more, DataError where the worker's data are not the caller's."""
+def train_there(experiment, seed, identity, place, session, precision="auto"):
+    """On a worker: one run, from its last checkpoint on, as {file name: bytes}; in the precision that `train` takes.
+
+    Raises Stopped when the caller wants no more, DataError where the worker's data are not the caller's.
+    """
     stop = Event(session)
     with _ONE_RUN, tempfile.TemporaryDirectory() as store:
         grid.start_keras()
@@ -232,5 +235,5 @@ def train_there(experiment, seed, identity, place, session):
             if stop.is_set() and done < experiment.recipe.epochs:
                 raise grid.Stopped
 
-        train.train(experiment, seed, store, on_epoch=on_epoch)
+        train.train(experiment, seed, store, on_epoch=on_epoch, precision=precision)
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}

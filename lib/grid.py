@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +75,17 @@ def missing(wanted, store):
     ]
 
 
+def begun_in(store):
+    """The precision of most of a store's runs whose recipes leave it open, or "auto" without any.
+
+    A store goes on in the one that it was begun in, on whatever machine, because comparisons never mix two. Raises
+    StoreError on a damaged record.
+    """
+    past = (r for r in runs.read(store) if r["kind"] == "train" and r["experiment"]["recipe"]["precision"] == "auto")
+    made = Counter(record["machine"]["precision"] for record in past)
+    return made.most_common(1)[0][0] if made else "auto"
+
+
 def complete(wanted, store, until=None):
     """Trains what is missing, one run after the other, with a line of progress an epoch on stderr.
 
@@ -82,6 +93,7 @@ def complete(wanted, store, until=None):
     """
     todo = deque(missing(wanted, store))
     whole, busy = len(todo), 0  # how many in a row are in another process' hands
+    precision = begun_in(store) if todo else "auto"
     while todo:
         if until is not None and time.monotonic() > until:
             raise Stopped(f"stopped in time, {len(todo)} runs are still missing")
@@ -89,7 +101,8 @@ def complete(wanted, store, until=None):
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
-            train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=_tensorboard(experiment, seed))
+            callbacks = _tensorboard(experiment, seed)
+            train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=callbacks, precision=precision)
         except Busy as other:
             todo.rotate(-1)  # the others first: so processes side by side share the work
             busy += 1
@@ -219,7 +232,10 @@ def _record(profile, only, store, until, finish):
     if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
-    say(f"{len(missing(wanted, store))} of {len(wanted)} runs are missing")
+    todo = missing(wanted, store)
+    say(f"{len(todo)} of {len(wanted)} runs are missing")
+    if todo and (precision := begun_in(store)) != "auto":
+        say(f"going on in {precision}, as {store.name}/ was begun")
     start_keras()
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):

@@ -182,13 +182,13 @@ def build(architecture, options, shape, precision):
         keras.config.set_dtype_policy(before)
 
 
-def train(experiment, seed, store, on_epoch=None, callbacks=()):
+def train(experiment, seed, store, on_epoch=None, callbacks=(), precision="auto"):
     """Trains one run, or resumes it, or returns it at once where it is finished.
 
     store: the folder that holds `<key>/record.json`. on_epoch: called as on_epoch(epochs done, curve) after each
     epoch's checkpoint; what it raises ends the run, to be resumed later. callbacks: Keras callbacks told of each
-    epoch's end (TensorBoard, say). Returns a Run. Raises Busy when another process works on the same run, ValueError
-    on arguments that make no net.
+    epoch's end (TensorBoard, say). precision: what a recipe that leaves it open computes in. Returns a Run. Raises
+    Busy when another process works on the same run, ValueError on arguments that make no net.
     """
     data = datasets.load(experiment.dataset)
     key = experiment.key(seed, data.identity)
@@ -197,11 +197,11 @@ def train(experiment, seed, store, on_epoch=None, callbacks=()):
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
             if not (folder / "record.json").exists():
-                _train(experiment, seed, data, folder, on_epoch, callbacks)
+                _train(experiment, seed, data, folder, on_epoch, callbacks, precision)
     return Run(folder)
 
 
-def _train(experiment, seed, data, folder, on_epoch, callbacks):
+def _train(experiment, seed, data, folder, on_epoch, callbacks, precision):
     import keras
 
     from lib import backend, models, probes
@@ -212,7 +212,7 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks):
             raise ValueError(f"unknown probe {name!r}; choose from {', '.join(probes.PROBES)}")
     sets = images(experiment, data)
     backend.make_deterministic(seed)
-    precision = machine.real_precision(recipe.precision)
+    precision = machine.real_precision(precision if recipe.precision == "auto" else recipe.precision)
     with backend.spread(recipe.batch):
         model = build(experiment.architecture, experiment.options, shape, precision)
         compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)

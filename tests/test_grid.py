@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib import checks, data, experiments, grid, runs, train
+from lib import checks, data, experiments, grid, machine, runs, train
 from lib.records import Busy
 from lib.train import Experiment, Recipe
 
@@ -226,6 +226,21 @@ def test_processes_side_by_side_share_the_runs(monkeypatch):
     grid.complete(WANTED, runs.LOCAL)
     assert order == [0, 1, 0]
     assert grid.missing(WANTED, runs.LOCAL) == []
+
+
+def test_a_store_goes_on_in_the_precision_that_it_was_begun_in(monkeypatch, capsys):
+    own = replace(TWO_EPOCHS, recipe=replace(TWO_EPOCHS.recipe, precision="bfloat16"))
+    train.train(own, 0, runs.LOCAL)
+    assert grid.begun_in(runs.LOCAL) == "auto", "a recipe's own precision begins nothing"
+    train.train(*WANTED[0], runs.LOCAL, precision="float32")
+    monkeypatch.setattr(machine, "fast_bfloat16", lambda: True)
+    monkeypatch.setattr(experiments, "wanted", lambda *args: [*WANTED, (own, 1)])
+    grid.main(["--profile", "smoke", "--only", "C11"])
+    assert {(r["experiment"]["recipe"]["precision"], r["machine"]["precision"]) for r in runs.read(runs.LOCAL)} == {
+        ("auto", "float32"),
+        ("bfloat16", "bfloat16"),
+    }
+    assert lines(capsys)[:2] == ["2 of 3 runs are missing", "going on in float32, as local/ was begun"]
 
 
 def test_tensorboard_where_it_is_asked_for(monkeypatch, tmp_path):
