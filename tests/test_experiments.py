@@ -62,7 +62,7 @@ def test_seeds_are_fixed_beforehand():
 
     assert count("C11", "tied n = 7") == count("C7", "P1 depth-1, final") == count("C1", "any") == 5
     assert count("C3", "any") == count("B1", "any") == count("C15", "RecNet, P1, final") == 3
-    assert count("C7", "P2 depth-1") == count("rates", "any") == 1
+    assert count("C7", "P2 depth-1") == count("rates", "any") == count("C3", "plain n = 1, no norm, rate 0.1") == 1
     assert list(experiments.seeds("C11", "quick", seed=4, count=2)) == [4, 5]
 
 
@@ -151,7 +151,7 @@ def test_claims_share_runs():
     assert arm("C11", "tied n = 7") == arm("B6", "tying")
     assert arm("C7", "P1 depth-1, final") == arm("C15", "depth-1, P1, final")
     assert arm("C8", "P1 RecNet, final") == arm("C15", "RecNet, P1, final") == arm("B6", "the paper's RecNet")
-    assert arm("B1", "own norm") == arm("B2", "tied")
+    assert arm("B1", "own norm") == arm("B7", "all stages") == arm("C13", "true")
     assert arm("C1", "conv stride, ReLU once, draw 0") == arm("C2", "ReLU") == arm("walk", "MNIST CNN")
 
 
@@ -216,7 +216,7 @@ def test_one_block_for_all_does_as_much_work_as_the_others():
 
     one, none = (experiments.arms("B7", "paper")[label] for label in ("one block for all", "no stage"))
     work = [models.flops(models.build(e.architecture, (32, 32, 3), **e.options), (32, 32, 3)) for e in (one, none)]
-    assert work[0] == pytest.approx(work[1], rel=0.02)
+    assert work[0] == pytest.approx(work[1], rel=0.05)
 
 
 def test_probes_exist():
