@@ -13,7 +13,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine, train
-from lib.records import read_record, save
+from lib.records import Busy, lock, read_record, save
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
 COST = {  # architectures timed by `cost`, their batch and timed steps at full scale
@@ -243,24 +243,34 @@ def check(name, profile, store):
     data = datasets.load("cifar10")
     parts = [name, profile, data.identity if name == "cifar10" else None, train.TRAIN_VERSION]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    path = Path(store) / key / "record.json"
-    if not path.exists():
-        start, counted = time.perf_counter(), name in ("softplus", "cifar10")  # computed by no network
-        result, measured = CHECKS[name](profile)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(
-            path.parent,
-            {
-                "key": key,
-                "kind": "check",
-                "name": name,
-                "profile": profile,
-                "train_version": train.TRAIN_VERSION,
-                "data": {"name": data.name, "identity": data.identity, "standin": data.standin},
-                "result": result,
-                "machine": machine.describe(None if counted else machine.real_precision())
-                | measured
-                | {"seconds": time.perf_counter() - start},
-            },
-        )
-    return read_record(path.parent)
+    folder = Path(store) / key
+    while not train.finished(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock(folder):
+                if not train.finished(folder):
+                    _make(name, profile, data, folder)
+        except Busy:
+            time.sleep(0.5)  # another process is at it
+    return read_record(folder)
+
+
+def _make(name, profile, data, folder):
+    """Makes a check and writes its record."""
+    start, counted = time.perf_counter(), name in ("softplus", "cifar10")  # computed by no network
+    result, measured = CHECKS[name](profile)
+    save(
+        folder,
+        {
+            "key": folder.name,
+            "kind": "check",
+            "name": name,
+            "profile": profile,
+            "train_version": train.TRAIN_VERSION,
+            "data": {"name": data.name, "identity": data.identity, "standin": data.standin},
+            "result": result,
+            "machine": machine.describe(None if counted else machine.real_precision())
+            | measured
+            | {"seconds": time.perf_counter() - start},
+        },
+    )

@@ -51,7 +51,11 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
-    n = min((len(arms[0][a]) for a in arms[0].named("final") or arms[0]), default=0) if arms else 0
+    n = (
+        min((len(arms[0][a]) for a in arms[0].named("final") or arms[0].named(but=["no norm"])), default=0)
+        if arms
+        else 0
+    )
     return replace(blank, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
 
 
@@ -89,6 +93,17 @@ def title(findings):
     return {"experiment": half("C7", "C8", "C15"), "thesis": half("C11")}
 
 
+def early(records):
+    """What the records say of C11 before its own full-scale runs are all there, in words; or None."""
+    arms = Arms(experiments.select(records, "early", "paper"))
+    tied, untied = (next((a for a in arms if a.startswith(family)), None) for family in ("tied", "untied"))
+    if tied is None or untied is None or len(arms[tied]) != len(arms[untied]):
+        return None
+    run = arms[tied][0].experiment
+    nets = f"nets of {6 * run['options']['n'] + 2} layers after {run['recipe']['epochs']} epochs, on validation images"
+    return f"{nets}: {arms.difference(tied, untied):pp}, {len(arms[tied])} seeds"
+
+
 def show(name, profile, seed=0, seeds=1, short=False):
     """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict.
 
@@ -112,7 +127,7 @@ def show(name, profile, seed=0, seeds=1, short=False):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m lib.claims", description="The claims and what was found.")
-    parser.add_argument("--runs", help="a store: results or build/runs (default: both)")
+    parser.add_argument("--runs", help="a store: results, results/quick or build/runs (default: all three)")
     parser.add_argument("--profile", choices=experiments.PROFILES, help="default: for each claim the fullest there is")
     parser.add_argument("--json", action="store_true", help="one JSON array")
     args = parser.parse_args(argv)

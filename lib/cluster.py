@@ -119,7 +119,7 @@ def complete(wanted, store, until=None, *, client, work=None):
                     grid.say(line)
                 elif kind == "done" and flying[key].land():
                     del flying[key]
-    except (CommClosedError, CancelledError):
+    except (CommClosedError, CancelledError, TimeoutError):
         address = client.scheduler.address if client.scheduler else "its address"
         raise grid.PoolError(f"the scheduler at {address} was lost; what was finished is kept, start again") from None
     finally:
@@ -172,8 +172,8 @@ class _Flight:
 
     def take_checkpoint(self):
         """Writes what the worker left into the store."""
-        saved = self.checkpoint.get(timeout=PATIENCE)
-        write(self.folder / "checkpoint.npz", lambda file: file.write(saved))
+        if saved := self.checkpoint.get(timeout=PATIENCE):  # none from a run that waited all the time
+            write(self.folder / "checkpoint.npz", lambda file: file.write(saved))
 
     def land(self):
         """Writes the finished run into the store, the record last. Raises what ended it otherwise, but for a stop."""
@@ -185,7 +185,7 @@ class _Flight:
         except KilledWorker:
             run = grid.describe(self.experiment, self.seed)
             raise grid.PoolError(f"{run}: its workers were lost again and again (out of memory?)") from None
-        for name in sorted(files, key="record.json".__eq__):
+        for name in sorted(files, key=lambda name: name == "record.json"):
             write(self.folder / name, partial(_dump, files[name]))
         if files:
             (self.folder / "checkpoint.npz").unlink(missing_ok=True)

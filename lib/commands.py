@@ -17,7 +17,8 @@ def ended(work: Callable, *expected, interrupted="interrupted"):
     except expected as error:
         line, code = error, 1
     except OSError as error:
-        line, code = f"{error.filename or 'the disk'}: {error.strerror or error}", 1
+        where = error.filename or ("the disk" if error.errno else type(error).__name__)
+        line, code = f"{where}: {error.strerror or error}", 1
     except MemoryError as error:
         line, code = f"out of memory ({error or 'no more to be had'}): what was finished is kept, so start it again", 1
     except Exception as error:

@@ -1,5 +1,6 @@
 """The kept nets, evaluated again: `python -m lib.evaluate` recomputes their test errors from the kept weights."""
 
+import argparse
 import sys
 
 from lib import commands, data, experiments, grid, probes, runs, train
@@ -24,7 +25,10 @@ def test_error(run):
     return probes.error(run.load(run.machine["precision"]), *run.sets["test"])
 
 
-def main():
+def main(argv=None):
+    argparse.ArgumentParser(
+        prog="python -m lib.evaluate", description="The kept nets, evaluated again from their weights."
+    ).parse_args(argv)
     return commands.ended(_evaluate, StoreError)
 
 
@@ -36,7 +40,7 @@ def _evaluate():
     for run in kept():
         error = test_error(run)
         worst = max(worst, abs(error - run.test_error))
-        text = grid.describe(train.Experiment(**run.experiment), run.seed)
+        text = grid.describe(train.Experiment.of(run.experiment), run.seed)
         print(f"{run.key} {text}: recorded {run.test_error:.2f} %, from its kept weights {error:.2f} %", flush=True)
     if worst > TOLERANCE:
         print(f"off by {worst:.2f} pp: more than the {TOLERANCE} that rounding explains", file=sys.stderr)

@@ -4,7 +4,9 @@
 Profiles differ in size alone, so that a claim has the same arms in each as far as its size allows.
 """
 
+import json
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 import pandas as pd
 
@@ -243,6 +245,14 @@ class Design:
             f"equal parameters, {label}": self.long("equal parameters", **equal),
         }
 
+    def early(self):
+        """C11's nets by one recipe after a third of its epochs, on validation, with smaller untied ones beside them:
+        what can be shown of C11 while its own runs are not all there."""
+        if not self.full:
+            return {}
+        arms = {f"{arm} n = {self.deep}": run for arm, run in self.B2().items()}
+        return arms | {f"untied n = {n}": self.cifar("resnet", n=n, final=False) for n in (1, 2, 3)}
+
     def long(self, arm, **options):
         """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
         net = "recnet" if arm == "tied" else "resnet"
@@ -373,7 +383,7 @@ class Design:
         long, modern = {"epochs": self.size.long}, self.tuned["untied"]
         return {
             "the paper's RecNet": self.reading("P1", recurrent=True, final=True),
-            "wiring: residual stages": self.cifar("resnet", PAPER, **long, n=1, stem="paper"),
+            "residual stages for flatten + RNN": self.cifar("resnet", PAPER, **long, n=1, stem="paper"),
             "stem: 3x3, no pooling": self.cifar("resnet", PAPER, **long, n=1),
             "optimiser and schedule": self.cifar("resnet", replace(modern, augment=False), **long, n=1),
             "augmentation": self.cifar("resnet", modern, **long, n=1),
@@ -405,6 +415,7 @@ CLAIMS = (
     "nearest",
     "first",
     "rates",
+    "early",
     "C11",
     "B1",
     "C3",
@@ -414,8 +425,15 @@ CLAIMS = (
     "C6",
     "C12",
     "C13",
+    "B2",
+    "B5",
+    "B6",
+    "B7",
+    "precision",
+    "shallower",
+    "B3",
+    "B4",
 )
-CLAIMS += ("B2", "B5", "B6", "B7", "precision", "shallower", "B3", "B4")
 FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
@@ -427,7 +445,7 @@ PAGES = {
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
-    "06_recnet": ("C11", "B1", "B3", "walk", "first", "rates", "shallower"),
+    "06_recnet": ("C11", "early", "B1", "B3", "walk", "first", "rates", "shallower"),
     "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
@@ -447,15 +465,21 @@ def arms(claim, profile):
 
 def seeds(claim, profile, label="", seed=0, count=1):
     """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
-    choice that is only made on validation (one of the readings, a learning rate) takes one. Raises ValueError on a
-    negative seed and on less than one."""
+    choice that is only made on validation (one of the readings, a learning rate) takes one, and an arm that claims
+    share the most that any of them takes. Raises ValueError on a negative seed and on less than one."""
     if seed < 0 or count < 1:
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":
         return range(seed, seed + count)
     if claim in ("first", "rates") or "no norm" in label or (claim in ("C7", "C8", "C15") and "final" not in label):
         return range(1)
-    return range(5 if claim in FIVE_SEEDS else 3)
+    return range(5 if claim in FIVE_SEEDS or repr(arms(claim, profile).get(label)) in _five_seeded() else 3)
+
+
+@lru_cache(maxsize=1)
+def _five_seeded():
+    """The experiments of full scale that some claim takes with five seeds, described."""
+    return {repr(e) for c in FIVE_SEEDS for label, e in arms(c, "paper").items() if len(seeds(c, "paper", label)) == 5}
 
 
 def headlines(profile):
@@ -518,6 +542,4 @@ def fullest(stores, claim, seed=0, count=1, standin=False):
 
 def _canonical(experiment):
     """An experiment as a hashable value, the same whether it went through JSON or not."""
-    import json
-
     return json.dumps(experiment, sort_keys=True)

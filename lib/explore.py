@@ -50,8 +50,8 @@ def nets(profile="quick"):
 
 def _nets():
     standin = data.load("cifar10").standin
-    records = {r["key"]: store for store in (runs.LOCAL, runs.QUICK, runs.RESULTS) for r in runs.read(store)}
-    found = [train.Run(store / key) for key, store in records.items()]
+    stores = (runs.LOCAL, runs.QUICK, runs.RESULTS)
+    found = [train.find(key, stores) for key in dict.fromkeys(r["key"] for store in stores for r in runs.read(store))]
     usable = [
         run
         for run in found

@@ -96,7 +96,8 @@ class Mixed(ValueError):
 
 
 class Arms(dict):
-    """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms."""
+    """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms, each a
+    stats.Estimate. Comparisons raise Mixed."""
 
     def __init__(self, frame):
         super().__init__((arm, list(part.itertuples(index=False))) for arm, part in frame.groupby("arm", sort=False))

@@ -62,17 +62,12 @@ def _store(profile):
 
 def run(row):
     """The Run of a row of `get`'s table: its record and, where the weights were kept, its trained model."""
-    stores = (runs.RESULTS, runs.QUICK, runs.LOCAL)
-    return train.Run(next(path for store in stores if (path := store / row.key).exists()))
+    return train.find(row.key, (runs.LOCAL, runs.QUICK, runs.RESULTS))
 
 
 def missing(wanted, store):
     """Those of [(experiment, seed), ...] that the store has no record of."""
-    return [
-        (e, s)
-        for e, s in wanted
-        if not (Path(store) / e.key(s, datasets.load(e.dataset).identity) / "record.json").exists()
-    ]
+    return [(e, s) for e, s in wanted if not train.finished(Path(store) / e.key(s, datasets.load(e.dataset).identity))]
 
 
 def begun_in(store):
@@ -101,8 +96,7 @@ def complete(wanted, store, until=None):
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
-            callbacks = _tensorboard(experiment, seed)
-            train.train(experiment, seed, store, on_epoch=on_epoch, callbacks=callbacks, precision=precision)
+            train.train(experiment, seed, store, on_epoch=on_epoch, precision=precision)
         except Busy as other:
             todo.rotate(-1)  # the others first: so processes side by side share the work
             busy += 1
@@ -116,9 +110,12 @@ def complete(wanted, store, until=None):
 
 
 def describe(experiment, seed):
-    """A run in a few words: `recnet n=3 on cifar10, seed 0`."""
-    options = " ".join(f"{name}={value}" for name, value in experiment.options.items())
-    return f"{experiment.architecture} {options}".strip() + f" on {experiment.dataset}, seed {seed}"
+    """A run in a few words: `recnet n=3 on cifar10, rate 0.2, seed 0`."""
+    options, recipe = " ".join(f"{name}={value}" for name, value in experiment.options.items()), experiment.recipe
+    words = [f"{experiment.architecture} {options}".strip() + f" on {experiment.dataset}"]
+    words += [f"draw {experiment.draw}"] if experiment.draw else []
+    words += [f"rate {recipe.learning_rate:g}", *([] if recipe.precision == "auto" else [recipe.precision])]
+    return ", ".join([*words, f"seed {seed}"])
 
 
 def say(line):
@@ -146,20 +143,6 @@ def progress(place, run, epochs, until=None, say=say):
             raise Stopped(f"stopped in time after epoch {done} of {run}; the next start goes on from there")
 
     return on_epoch
-
-
-def _tensorboard(experiment, seed):
-    """Keras' TensorBoard callback where the environment variable TENSORBOARD_DIR asks for it."""
-    folder = os.environ.get("TENSORBOARD_DIR")
-    if not folder:
-        return ()
-    import keras
-
-    return (
-        keras.callbacks.TensorBoard(
-            str(Path(folder) / describe(experiment, seed).replace(" ", "_")), write_graph=False
-        ),
-    )
 
 
 def main(argv=None):
@@ -212,6 +195,9 @@ def _pool(workers, scheduler):
 
 def start_keras():
     """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting."""
+    # several processes may share a GPU, of which the first would take all memory
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -234,9 +220,10 @@ def _record(profile, only, store, until, finish):
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
     todo = missing(wanted, store)
     say(f"{len(todo)} of {len(wanted)} runs are missing")
-    if todo and (precision := begun_in(store)) != "auto":
-        say(f"going on in {precision}, as {store.name}/ was begun")
     start_keras()
+    if todo and (precision := begun_in(store)) != "auto":
+        slow = "" if precision == machine.real_precision() else ", which is slower on this machine than its own"
+        say(f"going on in {precision}, as {store.name}/ was begun{slow}")
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
             checks.check(name, profile, store)
@@ -245,7 +232,7 @@ def _record(profile, only, store, until, finish):
     finally:
         for experiment, seed in experiments.headlines(profile):
             folder = store / experiment.key(seed, datasets.load(experiment.dataset).identity)
-            if (folder / "weights.npz").exists() and not (folder / train.KEPT).exists():
+            if train.finished(folder) and (folder / "weights.npz").exists() and not (folder / train.KEPT).exists():
                 train.Run(folder).keep()
 
 

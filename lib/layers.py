@@ -82,7 +82,8 @@ class GroupNorm(keras.layers.Layer):
 
 
 class BatchNorm(keras.layers.Layer):
-    """Batch normalisation with a list of running statistics and a list of affines, each indexed by the step.
+    """Batch normalisation (Ioffe & Szegedy 2015) with a list of running statistics and a list of affines, each indexed
+    by the step. After a training step, running = momentum x running + (1 - momentum) x the batch's, variance biased.
 
     A step beyond the end of a list uses its last entry: an untied block (one entry) serves any step, and a tied one
     that is run past its trained number of steps keeps the last step's statistics and affine.
@@ -303,7 +304,7 @@ class Stage(keras.layers.Layer):
             raise ValueError(f"a stage has 0 or more steps, not {depth}")
         self.built = True  # it has no weights of its own, and `states` is run without a call: say so to `summary()`
         self.depth, self.transition, self.feed, self.first = depth, transition, feed, first
-        self.recompute = recompute
+        self.tied, self.recompute = tied, recompute
         if tied:
             self.blocks = [block(steps=depth, name=f"{self.name}_block")] * depth
         else:

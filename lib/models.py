@@ -39,7 +39,7 @@ def _as_table(net):
     """How a net shows itself in a notebook: each part with weights, its steps, and how many weights it has; HTML."""
     rows = []
     for part in net.layers:
-        steps = f"{part.depth} {'tied' if part.is_tied else 'untied'}" if isinstance(part, Stage) else ""
+        steps = f"{part.depth} {'tied' if part.tied else 'untied'}" if isinstance(part, Stage) else ""
         if weights := count(part)[0]:
             rows.append(f"<tr><th scope='row'>{part.name}</th><td>{steps}</td><td>{weights:,}</td></tr>")
     titles = "<tr><th>part</th><th>steps</th><th>weights</th></tr>"

@@ -207,7 +207,7 @@ def _label_ends(ax, ends):
         places[:-1] -= overlap
         places[1:] += overlap
     for (*end, text, colour), place in zip(ends, places, strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkB": 3, "relpos": (0, 0.5)}
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.9, "ls": (0, (1, 3)), "shrinkB": 3, "relpos": (0, 0.5)}
         style = {"va": "center", "color": mix(colour, "black", 0.35), "arrowprops": leader, "annotation_clip": False}
         ax.annotate(text, end, (1.04, place), textcoords="axes fraction", **style)
 
@@ -395,6 +395,10 @@ def readouts(frame):
     picture = per_step(series, "error, %", "step of the last stage", trained=trained)
     last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
     picture.finding = _extremes(last, " after the last trained step")
+    for arm, runs in found.items():
+        if beyond := runs[0]["beyond"]:
+            step = max(beyond, key=int)
+            picture.finding += f" {arm} after {step}: {np.mean([run['beyond'][step] for run in runs]):.1f}."
     return picture
 
 
@@ -458,11 +462,13 @@ def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
     return Picture(figure, f"{xlabel}. {'; '.join(words)}.".replace("\n", ", "))
 
 
-def errors(frame, measure="test_error", paper=None, sort=False):
+def errors(frame, measure=None, paper=None, sort=False):
     """A row an arm: its seeds, their mean and its interval; paper: {label: error}; sort: the lowest mean first.
 
-    measure: "test_error", "val_error" or "train_error". The text at the right is mean ± standard deviation.
+    measure: "test_error", "val_error" or "train_error"; by default as the rules judge, the test error where all runs
+    read it, else the validation error. The text at the right is mean ± standard deviation.
     """
+    measure = measure or ("test_error" if frame.test_error.notna().all() else "val_error")
     groups = _groups(frame, measure)
     shade, order = colours(groups), sorted(groups, key=lambda arm: groups[arm].mean()) if sort else groups
     interval = {arm: _interval(frame[frame.arm == arm].dropna(subset=[measure]), measure) for arm in order}
@@ -598,20 +604,20 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
 
 def frontier(frame, cost, xlabel, measure="val_error"):
     """Error against what a run took, its column `cost`: a dot a run; a line of steps joins those that no run that took
-    less has beaten, with its `label` at each first of them. The column `family` gives the colour."""
+    less has beaten, with the `label` of a net at its best. The column `family` gives the colour."""
     frame = frame.dropna(subset=[measure])
     if frame.empty:
         return nothing()
     frame = frame.sort_values(cost)
     best = frame[frame[measure] < frame[measure].cummin().shift(fill_value=np.inf)]
     figure, ax = _panel(4.2)
-    shade = {family: colours([family])[family] for family in frame.family}
+    shade = colours(frame.family.unique())
     ax.plot(best[cost], best[measure], color="#777777", lw=1, drawstyle="steps-post", zorder=1)
     ax.scatter(frame[cost], frame[measure], 22, [shade[family] for family in frame.family], alpha=0.75, zorder=3)
     ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
     _log(ax.xaxis)
-    new = best[best.label != best.label.shift()]  # a label once
-    points = list(zip(new[cost], new[measure], new.label, new.family.map(shade), strict=True))
+    named = best.drop_duplicates("label", keep="last")
+    points = list(zip(named[cost], named[measure], named.label, named.family.map(shade), strict=True))
     others = zip(frame[cost], frame[measure], strict=True)
     _label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
     words = "; ".join(f"{label}: {y:.1f} at {_short(x)}" for x, y, label, _ in points)

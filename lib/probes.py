@@ -132,8 +132,8 @@ def statistics(model, train, held):
 
 def readouts(model, train, held):
     """Held-out error read out by the trained head after every step of the last stage (of a net of several states,
-    after every step from the first that reaches the last state); where weights are shared also past the trained
-    number of steps (one more, and twice as many), with statistics re-estimated for that number."""
+    after every step from the first that reaches the last state); where one block takes every step of it also past the
+    trained number (one more, and twice as many), with statistics re-estimated for that number."""
     result = {"first": model.first_readout, "trained": _errors(lambda x: model.readouts(x), *held), "beyond": {}}
     if model.is_recurrent:
         for steps in sorted({model.depth + 1, 2 * model.depth}):

@@ -1,5 +1,6 @@
 """The README's picture and table, from the recorded runs: `python -m lib.readme`, part of `make publish`."""
 
+import argparse
 import re
 import sys
 from html import unescape
@@ -40,7 +41,10 @@ def updated(text, records, quick):
     return BLOCK.sub(lambda block: f"{block[1]}\n{picture()}\n{table(records, quick)}\n{block[2]}", text)
 
 
-def main():
+def main(argv=None):
+    argparse.ArgumentParser(
+        prog="python -m lib.readme", description="The README's picture and table, from the recorded runs."
+    ).parse_args(argv)
     return commands.ended(_update, StoreError)
 
 

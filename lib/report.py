@@ -177,6 +177,7 @@ def execute(job, page, terminal):
     part, failed = (job.executed / f"{page}.{state}.ipynb" for state in ("part", "failed"))
     failed.unlink(missing_ok=True)
     start, source, variables = time.monotonic(), job.source(page), environment(job)
+    key, shows = job.key(page, source), job.shows(page, source)
     log = (job.executed / f"{page}.log").open("wb")
 
     class Kernels(AsyncKernelManager):
@@ -207,9 +208,11 @@ def execute(job, page, terminal):
         log.close()
         part.unlink(missing_ok=True)
     seconds = time.monotonic() - start
+    if not job.publish:  # now that its own runs are there; a site that trains nothing shows what was there before
+        key, shows = job.key(page, source), job.shows(page, source)
     notebook.metadata["report"] = {
-        "key": job.key(page, source),
-        "shows": job.shows(page, source),
+        "key": key,
+        "shows": shows,
         "profile": job.beside,
         "publish": job.publish,
         "small": job.small(page),
@@ -268,8 +271,11 @@ def provenance(job, records):
         return ", ".join(sorted({form.format(**machine) for machine in machines}))
 
     versions = [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
+    seeds = {
+        "seeds of small runs" if job.publish and name == "seeds" else name: v for name, v in job.parameters.items()
+    }
     foot = [
-        ("Parameters", ", ".join(f"{name} {value}" for name, value in job.parameters.items())),
+        ("Parameters", ", ".join(f"{name} {value}" for name, value in seeds.items())),
         ("Data", "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10"),
         ("Software", ", ".join(versions)),
         ("Commit", machine.commit()),
@@ -277,7 +283,10 @@ def provenance(job, records):
     if machines:
         minutes = sum(machine["seconds"] for machine in machines) / 60
         foot += [
-            ("Runs", f"{len(machines)}, {minutes:.0f} minutes in all; {each('{date}')}, at commit {each('{commit}')}"),
+            (
+                "Runs and checks",
+                f"{len(machines)}, {minutes:.0f} minutes; {each('{date}')}, at commit {each('{commit}')}",
+            ),
             ("Their machine", ", ".join(sorted({_on(machine) for machine in machines}))),
         ]
     return foot
@@ -323,10 +332,14 @@ def _work(flops, images, epochs):
 
 def pace(job):
     """Seconds that a second of `_work` takes here: after the runs in the store, else after a matrix product."""
-    past = [record for record in runs.read(job.store) if record["kind"] == "train"]
+    past = [
+        (record["machine"]["seconds"], work)
+        for record in runs.read(job.store)
+        if record["kind"] == "train"
+        and (work := _work(record["flops"], record["n_train"], record["experiment"]["recipe"]["epochs"])) > 1
+    ]  # a run of less is all start-up
     if past:
-        work = sum(_work(r["flops"], r["n_train"], r["experiment"]["recipe"]["epochs"]) for r in past)
-        return sum(r["machine"]["seconds"] for r in past) / work
+        return sum(seconds for seconds, _ in past) / sum(work for _, work in past)
     a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
     while time.process_time() - start < 0.3:
         a @ a
@@ -376,6 +389,7 @@ def front(job, records):
     page = {claim: page for page, asked in reversed(job.pages.items()) for claim in asked}
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
+        "early": claims.early(recorded),
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
         "profile": job.beside,
         "publish": job.publish,

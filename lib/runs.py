@@ -121,7 +121,9 @@ def ledger(records):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m lib.runs", description="The runs at hand, as a table.")
-    parser.add_argument("--runs", default=None, help="a store: results or build/runs (default: both)")
+    parser.add_argument(
+        "--runs", default=None, help="a store: results, results/quick or build/runs (default: all three)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array")
     form.add_argument("--csv", action="store_true")

@@ -98,7 +98,7 @@ def build(site, front_key, front):
     for name in site.texts:
         _render_text(site, name, linked, any(report.get("standin") for report in reports.values()))
     index = site.folder / "index.html"
-    mark = _mark("index", front_key, linked, [report.get("key") for report in reports.values()])
+    mark = _mark("index", front_key, linked, site.texts, [report.get("key") for report in reports.values()])
     if not _holds(index, mark):
         stories = map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))
         story, drawing = next(filter(any, stories), ("", ""))
@@ -110,7 +110,7 @@ def build(site, front_key, front):
 
 
 def _render(site, page, linked, report):
-    mark = _mark(page, report["key"], linked)
+    mark = _mark(page, report["key"], linked, site.texts)
     if _holds(site.folder / f"{page}.html", mark):
         return
     import nbformat
@@ -144,7 +144,7 @@ def _render_text(site, name, linked, standin):
 
     with _rendering(name):
         source = (site.notebooks / f"{name}.md").read_text(encoding="utf-8")
-    mark = _mark(name, source, linked, standin)
+    mark = _mark(name, source, linked, site.texts, standin)
     if not _holds(site.folder / f"{name}.html", mark):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
         parts = {"title": typeset(soup.h1.get_text()) if soup.h1 else label(name), "contents": _tidy(soup, site)}

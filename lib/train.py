@@ -182,28 +182,40 @@ def build(architecture, options, shape, precision):
         keras.config.set_dtype_policy(before)
 
 
-def train(experiment, seed, store, on_epoch=None, callbacks=(), precision="auto"):
+def finished(folder):
+    """Whether a run's folder holds its record, which is written last."""
+    return (folder / "record.json").exists()
+
+
+def find(key, stores):
+    """The finished run of that name in the first of several stores that has its weights, else in the first that has its
+    record. Raises StoreError where none has one."""
+    found = [Run(folder) for store in stores if finished(folder := Path(store) / key)]
+    if not found:
+        raise StoreError(f"no run {key} is finished in {' or '.join(Path(store).name for store in stores)}")
+    return next((run for run in found if run.weights), found[0])
+
+
+def train(experiment, seed, store, on_epoch=None, precision="auto"):
     """Trains one run, or resumes it, or returns it at once where it is finished.
 
     store: the folder that holds `<key>/record.json`. on_epoch: called as on_epoch(epochs done, curve) after each
-    epoch's checkpoint; what it raises ends the run, to be resumed later. callbacks: Keras callbacks told of each
-    epoch's end (TensorBoard, say). precision: what a recipe that leaves it open computes in. Returns a Run. Raises
-    Busy when another process works on the same run, ValueError on arguments that make no net.
+    epoch's checkpoint; what it raises ends the run, to be resumed later. precision: what a recipe that leaves it open
+    computes in. Returns a Run. Raises Busy when another process works on the same run, ValueError on arguments that
+    make no net.
     """
     data = datasets.load(experiment.dataset)
     key = experiment.key(seed, data.identity)
     folder = Path(store) / key
-    if not (folder / "record.json").exists():
+    if not finished(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            if not (folder / "record.json").exists():
-                _train(experiment, seed, data, folder, on_epoch, callbacks, precision)
+            if not finished(folder):
+                _train(experiment, seed, data, folder, on_epoch, precision)
     return Run(folder)
 
 
-def _train(experiment, seed, data, folder, on_epoch, callbacks, precision):
-    import keras
-
+def _train(experiment, seed, data, folder, on_epoch, precision):
     from lib import backend, models, probes
 
     recipe, shape = experiment.recipe, data.x_train.shape[1:]
@@ -218,7 +230,6 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks, precision):
         compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
     state = _restore(folder, model, precision) or {"precision": precision, "curve": [], "probes": {}, "seconds": []}
     curve = state["curve"]
-    listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
     held = sets.get("validation", sets.get("test"))
 
     def probe(when):
@@ -244,7 +255,6 @@ def _train(experiment, seed, data, folder, on_epoch, callbacks, precision):
         if epoch == 0:
             probe("epoch1")
         _checkpoint(folder, model, state)
-        listeners.on_epoch_end(epoch, curve[-1])
         if on_epoch:
             on_epoch(len(curve), curve)
     probe("end")
@@ -384,6 +394,10 @@ def _checkpoint(folder, model, state):
     write(folder / "checkpoint.npz", lambda file: np.savez(file, *values, state=np.array(json.dumps(state))))
 
 
+def _say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
 def _restore(folder, model, precision):
     """What `_checkpoint` saved, put into the model; None where there is none, or one of another machine's precision,
     or a damaged one, which is said. The next epoch's takes its place."""
@@ -391,6 +405,7 @@ def _restore(folder, model, precision):
         with archive(folder / "checkpoint.npz") as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
+                _say(f"the checkpoint of run {folder.name} is in {state['precision']}, not {precision}: it starts over")
                 return None
             _assign(_state(model), arrays(saved, also="state"))
     except FileNotFoundError:
@@ -398,6 +413,6 @@ def _restore(folder, model, precision):
     except (MemoryError, PermissionError):  # the file may be whole
         raise
     except Exception:  # a damaged file can take a parser anywhere
-        print(f"the checkpoint of run {folder.name} is damaged: the run starts over", file=sys.stderr, flush=True)
+        _say(f"the checkpoint of run {folder.name} is damaged: the run starts over")
         return None
     return state

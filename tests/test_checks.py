@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib import checks, data, models, train
-from lib.records import StoreError
+from lib.records import StoreError, lock, save
 
 EXACT = 1e-10  # the rule of claim C10
 
@@ -16,6 +16,15 @@ EXACT = 1e-10  # the rule of claim C10
 @pytest.fixture(scope="module", autouse=True)
 def _tiny(tiny):
     """The data of the check on CIFAR-10."""
+
+
+def test_a_check_that_another_process_makes_is_waited_for(tmp_path, monkeypatch):
+    own = checks.check("softplus", "smoke", tmp_path / "own")
+    folder = tmp_path / "shared" / own["key"]
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(checks.time, "sleep", lambda seconds: save(folder, own | {"result": "the other's"}))
+    with lock(folder):
+        assert checks.check("softplus", "smoke", tmp_path / "shared")["result"] == "the other's"
 
 
 def test_softplus_is_furthest_from_relu_at_zero():

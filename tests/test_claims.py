@@ -115,7 +115,7 @@ RESULTS = {
 
 def with_checks(claim, records, profile="paper", times=6.0):
     seconds = {"ResNet-18": times, "RecNet, n = 7": 1.0}
-    machines = {"cost": {"seconds_per_image": seconds}}
+    machines = {"cost": {"seconds_per_image": seconds, "threads": 2}}
     names = experiments.CHECKS.get(claim, ())
     return records + [check(name, profile=profile, **machines.get(name, {})) for name in names]
 
@@ -275,7 +275,7 @@ def test_all_designed_claims_are_judged_in_order():
     names = list(claims.CLAIMS)
     assert names == [f"C{i}" for i in range(1, 17)] + [f"B{i}" for i in range(1, 8)]
     # of C11 and C8, a reader's walk on MNIST, what 08_cost shows
-    others = {"first", "rates", "shallower", "nearest", "walk", "precision"}
+    others = {"first", "rates", "early", "shallower", "nearest", "walk", "precision"}
     designed = {*experiments.CLAIMS, *experiments.CHECKS} - others
     assert set(names) == designed
 
@@ -376,6 +376,24 @@ def test_missing_runs_mean_not_run():
     assert (finding.verdict, finding.source, finding.n, finding.shown) == ("not run", "none", 0, "-")
     assert f"{len(records) - 1} of the {len(records)}" in finding.text
     assert {f.verdict for f in claims.judge("paper", [])} == {"not run"}
+
+
+def test_seeds_are_those_of_the_arms_that_are_compared():
+    assert judged("C3", made_up("C3")).n == 3  # the nets without norm take one
+
+
+def test_before_its_own_runs_are_there_shorter_ones_tell_of_c11():
+    records = {
+        r["key"]: r
+        for label, e in experiments.arms("early", "paper").items()
+        for s in range(3)
+        for r in [record(e, s, error=12.0 if label.startswith("tied") else 10.0)]
+    }
+    said = claims.early(list(records.values()))
+    assert said.startswith("nets of 44 layers after 10 epochs, on validation images: +2.00 pp [")
+    assert said.endswith("3 seeds")
+    assert claims.early([r for r in records.values() if r["experiment"]["architecture"] == "resnet"]) is None
+    assert claims.early([]) is None
 
 
 def test_too_few_seeds_mean_not_run():

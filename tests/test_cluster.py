@@ -137,9 +137,10 @@ def test_a_stop_in_time_leaves_checkpoints_that_the_next_start_goes_on_from(tmp_
     monkeypatch.setattr(grid, "say", said.append)
     with cluster.connect(workers=1) as client:
         began = time.monotonic()
-        with pytest.raises(grid.Stopped, match="1 runs are still missing"):
-            cluster.complete([(SLOW, 0)], tmp_path, until=began + 12, client=client)
+        with pytest.raises(grid.Stopped, match="2 runs are still missing"):
+            cluster.complete([(SLOW, 0), (SLOW, 1)], tmp_path, until=began + 12, client=client)
         assert (tmp_path / SLOW.key(0, _identity()) / "checkpoint.npz").exists()
+        assert not (tmp_path / SLOW.key(1, _identity()) / "checkpoint.npz").exists(), "it has not begun"
         done = len(said)
         assert done > 0
         cluster.complete([(SLOW, 0)], tmp_path, client=client)

@@ -34,6 +34,8 @@ def ends(capsys, error, *expected):
         (KeyboardInterrupt(), 130, "it goes on from there"),
         (PermissionError(13, "Permission denied", "build"), 1, "build: Permission denied"),
         (OSError(28, "No space left on device"), 1, "the disk: No space left on device"),
+        (TimeoutError(), 1, "TimeoutError: "),
+        (OSError("timed out"), 1, "OSError: timed out"),
         (MemoryError("Unable to allocate 3 GiB"), 1, "out of memory (Unable to allocate 3 GiB): what was finished"),
         (ResourceExhaustedError("OOM when allocating"), 1, "out of memory in TensorFlow: what was finished is kept"),
     ],

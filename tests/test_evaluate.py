@@ -28,17 +28,17 @@ def test_kept_weights_give_the_recorded_error(kept):
 
 def test_the_command_says_when_the_weights_are_of_another_net(kept, monkeypatch, capsys):
     monkeypatch.setattr(evaluate.data, "SPECS", {})
-    assert evaluate.main() == 0
-    assert f"{kept.key} resnet n=1 width=4 on cifar10, seed 0: recorded" in capsys.readouterr().out
+    assert evaluate.main([]) == 0
+    assert f"{kept.key} resnet n=1 width=4 on cifar10, rate 0.1, seed 0: recorded" in capsys.readouterr().out
     with np.load(kept.weights) as file:
         arrays = [file[name] for name in file.files]
     np.savez(kept.weights, *(np.zeros_like(a) for a in arrays[:-1]), np.eye(10)[3])  # it always says 3
-    assert evaluate.main() == 1
+    assert evaluate.main([]) == 1
     assert "off by" in capsys.readouterr().err
 
 
 def test_the_real_data_are_asked_for(kept, capsys):
-    assert evaluate.main() == 1
+    assert evaluate.main([]) == 1
     assert data.HOW_TO_GET in capsys.readouterr().err
 
 

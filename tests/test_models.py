@@ -611,3 +611,5 @@ def test_a_net_shows_itself_as_a_table(name):
     assert sum(parts) == models.count(net)[0]
     assert ("3 tied" in rows or "2 tied" in rows) == (name == "recnet")
     assert ("untied" in rows) == (name in ("plain", "resnet", "resnet18"))
+    if name == "resnet":  # one block a stage, or none, is not a tied one
+        assert all(not re.search(r"\d tied", models.build(name, CIFAR, n=n)._repr_html_()) for n in (1, 2))

@@ -314,6 +314,7 @@ def test_forecast_counts_missing_runs_and_learns_from_earlier_ones(desk):
     experiment, seed = wanted[0]
     run = {"flops": 1e9, "n_train": 1000, "experiment": {"recipe": {"epochs": 2}}}
     record(desk.path / "store", key=experiment.key(seed, "cifar10 False"), **run)
+    record(desk.path / "store", **run | {"flops": 1e6, "n_train": 10})  # all of its minute is start-up
     assert f"{len(wanted) - 1} of {len(wanted)} runs" in report.forecast(job, PAGES)
     assert report.pace(job) == pytest.approx(60 / (2000 * (3e9 / 1e11 + report.IMAGE)))
     assert " 0 of 0 runs" in report.forecast(job, ["01_first"])

@@ -297,12 +297,25 @@ def test_what_cannot_be_read_now_is_not_called_damaged(uninterrupted, checkpoint
         records.read_record(folder)
 
 
-def test_a_checkpoint_of_another_precision_is_not_taken(tmp_path):
+def test_a_checkpoint_of_another_precision_is_not_taken_and_it_is_said(tmp_path, capsys):
     train._checkpoint(tmp_path, Model([1.0, 2.0]), {"precision": "bfloat16"})
     model = Model([0.0, 0.0])
     assert train._restore(tmp_path, model, "float32") is None
     assert model.variables[0].tolist() == [0, 0]
+    assert "is in bfloat16, not float32: it starts over" in capsys.readouterr().err
     assert train._restore(tmp_path, model, "bfloat16") == {"precision": "bfloat16"}
+
+
+def test_a_run_is_found_where_its_weights_are(tmp_path):
+    stores = [tmp_path / name for name in ("bare", "whole", "begun")]
+    for store in stores[:2]:
+        key = train.train(FAST, 0, store).key
+    (stores[0] / key / "weights.npz").unlink()
+    (stores[2] / key).mkdir(parents=True)
+    assert train.find(key, stores).folder == stores[1] / key
+    assert train.find(key, stores[:1]).folder == stores[0] / key
+    with pytest.raises(train.StoreError, match=f"no run {key} is finished in begun"):
+        train.find(key, stores[2:])
 
 
 def test_a_run_is_done_when_its_record_exists(tmp_path, monkeypatch):
@@ -550,17 +563,6 @@ def test_a_run_shows_itself_as_a_table(uninterrupted):
         assert "<script>" not in uninterrupted()._repr_html_()
     finally:
         del record["experiment"]["options"]["name"]
-
-
-def test_callbacks_are_told_of_every_epoch(tmp_path):
-    told = []
-
-    class Listener(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            told.append((epoch, logs["loss"], self.model is not None))
-
-    run = train.train(FAST, 0, tmp_path, callbacks=[Listener()])
-    assert told == [(epoch, run.curve[epoch]["loss"], True) for epoch in range(2)]
 
 
 # --- an epoch ---
