@@ -136,7 +136,7 @@ def everything(profile, **rest):
 NO_GRADIENT = {"gradients_start": {"ratio": 0.1}, "gradients_epoch1": {"ratio": 0.2}}
 HEALED = {"gradients_start": {"ratio": 0.1}, "gradients_epoch1": {"ratio": 2.0}}
 DEGRADES = {"plain n = 7": {"train": 8.0}}
-WATERFALL = ("the paper's", "wiring", "stem", "optimiser", "augmentation", "depth", "tying")
+WATERFALL = ("the paper's", "residual stages", "stem", "optimiser", "augmentation", "depth", "tying")
 SEVEN, NONE, ONE = "RecNet, P1, final", "depth-1, P1, final", "1 step, final"
 
 
