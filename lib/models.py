@@ -195,7 +195,8 @@ class FeedbackNet(Net):
         self.stem = ConvBlock(width, norm=norm, name="stem")
         self.paths = {}
         for source in range(states):
-            for target in range(max(0, source - feedback), min(source + 2, states)):
+            nearest = max(0, source - 1) if feedback else source
+            for target in range(nearest, min(source + 2, states)):
                 # its norms count the steps since its source was reached
                 brick = {"norm": norm, "steps": steps - source, "name": f"path{source + 1}{target + 1}"}
                 if source == target:
@@ -363,7 +364,11 @@ def sublayers(model, kind):
     """All layers of the given class (or classes) inside a model, each once, in the order of the forward pass."""
     # level by level: Keras' own recursion reverses the inner levels
     layers_inside = model._flatten_layers(include_self=False, recursive=False)
-    found = [x for layer in layers_inside for x in [layer] * isinstance(layer, kind) + sublayers(layer, kind)]
+    found = []
+    for layer in layers_inside:
+        if isinstance(layer, kind):
+            found.append(layer)
+        found += sublayers(layer, kind)
     return list(dict.fromkeys(found))
 
 

@@ -398,7 +398,7 @@ def readouts(frame):
     for arm, runs in found.items():
         if beyond := runs[0]["beyond"]:
             step = max(beyond, key=int)
-            picture.finding += f" {arm} after {step}: {np.mean([run['beyond'][step] for run in runs]):.1f}."
+            picture.finding += f" After {step} steps: {arm}, {np.mean([run['beyond'][step] for run in runs]):.1f}."
     return picture
 
 

@@ -364,8 +364,10 @@ def c13(arms):
 )
 def c14(check):
     """Counts `reproduced`, names `erratum`: in one word, an erratum."""
-    found, counts = check["result"], {"training": 50_000, "test": 10_000, "shape": [32, 32, 3]}
-    right = found == found | counts | {"per_class_training": [5000] * 10, "per_class_test": [1000] * 10}
+    found = check["result"]
+    stated = {"training": 50_000, "test": 10_000, "shape": [32, 32, 3]}
+    stated |= {"per_class_training": [5000] * 10, "per_class_test": [1000] * 10}
+    right = all(found[what] == count for what, count in stated.items())
     uneven, absent = sum(batch != [1000] * 10 for batch in found["per_class_batch"]), ", ".join(found["absent"])
     text = f"Counts as stated: {ANSWER[right]}; uneven batches: {uneven} of 5; named, but no class: {absent or 'none'}."
     word = "contradicted" if not right else "erratum" if absent else "reproduced"

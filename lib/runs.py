@@ -88,20 +88,25 @@ def ledger(records):
         if r["kind"] != "train":
             continue
         e, m = r["experiment"], r["machine"]
+        recipe, options = e["recipe"], [f"{k}={v}" for k, v in e["options"].items()]
+        words = [f"{recipe['optimizer']} {recipe['learning_rate']:g}"]
+        if recipe["weight_decay"]:
+            words.append(f"decay {recipe['weight_decay']:g}")
+        if recipe["augment"]:
+            words.append("augmented")
+        if recipe.get("label_smoothing"):
+            words.append("smoothed labels")
+        if e["draw"]:
+            options.append(f"draw={e['draw']}")
         rows.append(
             {
                 "key": r["key"],
                 "architecture": e["architecture"],
-                "options": ", ".join(
-                    [f"{k}={v}" for k, v in e["options"].items()] + [f"draw={e['draw']}"] * (e["draw"] > 0)
-                ),
-                "recipe": "{optimizer} {learning_rate:g}".format(**e["recipe"])
-                + ", decay {weight_decay:g}".format(**e["recipe"]) * (e["recipe"]["weight_decay"] > 0)
-                + ", augmented" * e["recipe"]["augment"]
-                + ", smoothed labels" * bool(e["recipe"].get("label_smoothing")),
+                "options": ", ".join(options),
+                "recipe": ", ".join(words),
                 "data": e["dataset"] + (" (stand-in)" if r["data"]["standin"] else ""),
                 "n_train": r["n_train"],
-                "epochs": e["recipe"]["epochs"],
+                "epochs": recipe["epochs"],
                 "seed": r["seed"],
                 "train_error": r["train_error"],
                 "val_error": r["val_error"],
