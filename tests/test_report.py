@@ -374,7 +374,11 @@ def pages(tmp_path):
         write(tmp_path / "notebooks" / "03_missing.ipynb")
         rows = claims.table([], []).to_dict("records")
         rows[0] |= {"claim": HOSTILE, "paper": HOSTILE, "recorded": HOSTILE, "verdict": "partly"}
-        front = {"halves": claims.title([]), "claims": [row | {"page": "01_first"} for row in rows]}
+        front = {
+            "halves": claims.title([]),
+            "early": how.get("early"),
+            "claims": [row | {"page": "01_first"} for row in rows],
+        }
         index = site.build(folders, str(how), lambda: front | report)
         make.front = BeautifulSoup(index.read_text(), "html.parser")
         return BeautifulSoup((index.parent / "01_first.html").read_text(), "html.parser")
@@ -604,6 +608,12 @@ def test_front_page(pages):
     order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
     assert order == ["A question? A promise."] * 3
     assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
+    assert "full-size runs" not in front.select_one(".halves").get_text()
+    pages(code("x"), key="k2", early="nets of 44 layers: +2.00 pp")
+    assert (
+        "as far as full-size runs have come: nets of 44 layers: +2.00 pp"
+        in pages.front.select_one(".halves").get_text()
+    )
 
 
 def test_front_page_shows_the_figure_tagged_as_the_story(pages, tmp_path):
