@@ -51,11 +51,8 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
-    n = (
-        min((len(arms[0][a]) for a in arms[0].named("final") or arms[0].named(but=["no norm"])), default=0)
-        if arms
-        else 0
-    )
+    compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
+    n = min((len(arms[0][a]) for a in compared), default=0)
     return replace(blank, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
 
 
