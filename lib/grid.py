@@ -224,6 +224,11 @@ def _record(profile, only, store, until, finish):
     if todo and (precision := begun_in(store)) != "auto":
         slow = "" if precision == machine.real_precision() else ", which is slower on this machine than its own"
         say(f"going on in {precision}, as {store.name}/ was begun{slow}")
+    devices = {r["machine"]["device"].partition(":")[0] for r in runs.read(store) if r["kind"] == "train"}
+    if todo and devices - {"gpu" if machine.gpus() else "cpu"}:
+        say(
+            f"{store.name}/ holds runs of a {' and a '.join(sorted(devices))}: no claim is judged by runs of both kinds"
+        )
     for claim in [only] if only else experiments.CHECKS:
         for name in experiments.CHECKS.get(claim, ()):
             checks.check(name, profile, store)

@@ -270,6 +270,15 @@ def test_the_command_line_stops_in_time(monkeypatch, capsys):
     assert "Traceback" not in last
 
 
+def test_a_store_of_another_kind_of_device_is_told_of(monkeypatch, capsys):
+    train.train(*WANTED[0], runs.LOCAL)
+    monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
+    monkeypatch.setattr(machine, "gpus", lambda: ["gpu:0"])
+    monkeypatch.setattr(grid, "complete", lambda *arguments: None)
+    grid.main(["--profile", "smoke", "--only", "C11"])
+    assert lines(capsys)[-1] == "local/ holds runs of a cpu: no claim is judged by runs of both kinds"
+
+
 def test_weights_are_kept_of_finished_runs_alone(monkeypatch):
     """One may have been killed, or be at work in another process, between its weights and its record."""
     monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
