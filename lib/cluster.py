@@ -151,7 +151,7 @@ class _Flight:
         except Busy as busy:
             grid.say(f"{busy}; left to it")
             return False
-        if (self.folder / "record.json").exists():
+        if train.finished(self.folder):
             self.close()
             return False
         path = self.folder / "checkpoint.npz"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import commands, data, experiments, machine, runs, site
+from lib import commands, data, experiments, machine, runs, site, train
 from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
@@ -305,7 +305,7 @@ def forecast(job, selected):
         return "nothing has changed"
     claims = [claim for page in stale for claim in job.pages[page]]
     wanted = [] if job.publish else experiments.wanted(claims, job.profile, job.seed, job.seeds)
-    missing = [e for e, s in wanted if not (job.store / e.key(s, job.identities[e.dataset]) / "record.json").exists()]
+    missing = [e for e, s in wanted if not train.finished(job.store / e.key(s, job.identities[e.dataset]))]
     seconds = PAGE * len(stale) + RUN * len(missing)
     seconds += pace(job) * sum(_work(_flops(e), e.n_train or 50_000, e.recipe.epochs) for e in missing)
     minutes = max(1, round(seconds / 60))
