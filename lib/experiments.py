@@ -253,6 +253,16 @@ class Design:
         arms = {f"{arm} n = {self.deep}": run for arm, run in self.B2().items()}
         return arms | {f"untied n = {n}": self.cifar("resnet", n=n, final=False) for n in (1, 2, 3)}
 
+    def budget(self):
+        """What one budget of computation buys on validation, by one recipe: ResNet-44 after ten epochs, and with less
+        computation in thirty a net of 16 layers and fewer weights, tied and untied."""
+        if not self.full:
+            return {}
+        small = {"n": [1, 3, 3], "width": 24, "stem": "pooled"}
+        nets = {"tied": "recnet", "untied": "resnet"}
+        arms = {f"{arm}, 16 layers": self.cifar(net, epochs=30, final=False, **small) for arm, net in nets.items()}
+        return arms | {"untied, 44 layers": self.B2()["untied"]}
+
     def long(self, arm, **options):
         """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
         net = "recnet" if arm == "tied" else "resnet"
@@ -416,6 +426,7 @@ CLAIMS = (
     "first",
     "rates",
     "early",
+    "budget",
     "C11",
     "B1",
     "C3",
@@ -445,7 +456,7 @@ PAGES = {
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
-    "06_recnet": ("C11", "early", "B1", "B3", "walk", "first", "rates", "shallower"),
+    "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shallower"),
     "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
