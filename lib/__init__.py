@@ -12,10 +12,12 @@ records      a run on disk: whole or not at all, sealed, locked
 train        one training run: Recipe, Experiment, Run, train()
 checks       what is measured without training
 runs         the store of records, as tables
-experiments  which runs each claim needs, by profile
+design       the arms that each claim compares, by profile
+experiments  which runs they are, and their records
 stats        intervals and tests
 findings     what rules are made of: comparisons between arms, and what comes of them
-rules        the claims, and the rule that judges each
+rules        the claims of the paper, and the rule that judges each
+beyond       the same of what is asked beyond it
 claims       the verdicts that follow from the runs at hand
 plots        the figures
 diagrams     networks drawn from their own structure

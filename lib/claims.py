@@ -1,4 +1,4 @@
-"""The verdicts that follow from the runs at hand, by the rules of `lib.rules`.
+"""The verdicts that follow from the runs at hand, by the rules of `lib.rules` and `lib.beyond`.
 
 Only full-scale runs on real data get a verdict; the smaller profiles compute the same numbers and are called
 "indicative". `python -m lib.claims` prints what was found.
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import commands, experiments, runs
+from lib import beyond, commands, experiments, rules, runs
+from lib.design import Design
 from lib.findings import Arms, Mixed
 from lib.records import StoreError
-from lib.rules import CLAIMS
 from lib.stats import Estimate
+
+CLAIMS = rules.CLAIMS | beyond.CLAIMS  # as findings.entering describes them, in the order of all tables
 
 
 def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
@@ -26,7 +28,7 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
     records: as `runs.read` gives them. seed, seeds: the first seed and their number in the small profiles. standin:
     take the runs on stand-in data, which get no verdict. Raises ValueError on an unknown profile or claim.
     """
-    experiments.Design(profile)
+    Design(profile)
     if unknown := set(only or ()) - set(CLAIMS):
         raise ValueError(f"unknown claim {min(unknown)!r}; choose from {', '.join(CLAIMS)}")
     return [_judge(*CLAIMS[name], profile, records, seed, seeds, standin) for name in only or CLAIMS]

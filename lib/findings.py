@@ -145,3 +145,15 @@ def parts(*verdicts):
     """The verdict on a claim of several parts."""
     words = set(verdicts)
     return words.pop() if len(words) == 1 else "partly" if words & {"reproduced", "partly"} else "not reproduced"
+
+
+def entering(claims):
+    """The decorator that enters rules in `claims`, {id: (Finding without numbers, rule, designs that the rule needs
+    beside its own)}. A rule takes (Arms of each design, record of each check) and gives (verdict, Estimate, text)."""
+
+    def claim(name, title, how, paper, quantity="", unit="pp", also=(), means=None):
+        """means: what a verdict comes to here, in words for everybody; those it lacks are said as VERDICTS has it."""
+        blank = Finding(name, title, how, paper, quantity, unit, means=means or {})
+        return lambda rule: claims.setdefault(name, (blank, rule, also))
+
+    return claim

@@ -1,17 +1,16 @@
-"""The claims and the rule that judges each.
+"""The paper's claims, and the rule that judges each.
 
 Rules and margins (of errors, in percentage points) were fixed before the first run; none is moved after seeing a
 number. A rule takes the runs of a claim's arms, and gives a verdict, a number with its interval, and a text.
 """
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from lib import stats
-from lib.findings import ANSWER, EQUIVALENT, Finding, error, gap, parts, printed, train, verdict
+from lib.findings import ANSWER, EQUIVALENT, entering, error, gap, parts, printed, train, verdict
 from lib.stats import Estimate, below_zero, both, each
 
 MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this; strongly so by less than this
@@ -19,23 +18,11 @@ RETENTION, FEWER = 0.5, 3  # C11: share of the gain that is kept; times fewer pa
 PUBLISHED, COMPETENCE = {3: 8.75, 7: 7.17}, 0.5  # C11: He et al. (2015), table 6, by n; ours may be worse by so much
 DEPTH_1, RECNET, NEAR = 54, 45, 5  # the paper's two results (section 5), and how near to them counts
 OVERFIT, HEAVY, EXACT = 10, 5, 1e-10  # C8: gap; C6: times RecNet's seconds an image; C10: relative, in float64
-SMALL_CPU, SMALL_GPU = 6.5, 6.0  # B3: the error of a tied net below 1M on either kind of budget
-LEARNT, PASSED, PASSED_BY = 20, 45, 2  # C16: the error to be reached; B5: another, and the epoch to reach it by
+LEARNT = 20  # C16: the error to be reached
 TESTED = 1000  # C1: the paper's number of test images
 
-CLAIMS = {}  # id: (Finding without numbers, rule, designs in `experiments` that the rule needs beside its own)
-
-
-def claim(name, title, how, paper, quantity="", unit="pp", also=(), means=None):
-    """Enters the rule it decorates: (Arms of each design, record of each check) -> (verdict, Estimate, text).
-
-    means: what a verdict comes to here, in words for everybody; those it lacks are said as VERDICTS has it.
-    """
-    blank = Finding(name, title, how, paper, quantity, unit, means=means or {})
-    return lambda rule: CLAIMS.setdefault(name, (blank, rule, also))
-
-
-# -- The claims: the paper's, then those beyond it.
+CLAIMS = {}
+claim = entering(CLAIMS)
 
 
 @claim(
@@ -426,170 +413,3 @@ def c16(arms):
     text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}. MNIST, shifted: {each(shifts, '%')}; minus the "
     text += f"CNN: {each(others)}. One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
     return "completed", saved, text
-
-
-@claim(
-    "B1",
-    "Does sharing the norm break sharing?",
-    "The tied net was trained with one batch norm for all its steps, with one for each, and with others.",
-    "nothing; expected: a shared norm is clearly worse",
-    "error, shared minus own norm",
-    means={
-        "reproduced": "A norm that all steps share is worse: each step needs its own.",
-        "contradicted": "A norm that all steps share does no harm.",
-    },
-)
-def b1(arms):
-    """Own minus shared norm below 0, after Holm over the norms. Jastrzebski et al. (2018) found it so."""
-
-    def under(statistics):
-        return lambda run: run.probes["statistics_end"][statistics]
-
-    own, shared = "own norm", "shared norm"
-    changes = {a: arms.difference(own, a) for a in arms if a != own}
-    ways = {kind: arms.difference(shared, own, under(kind)) for kind in ("running", "batch", "reestimated")}
-    text = f"Shared minus own norm, by the statistics used: {each(ways)}. Own norm minus the others: {each(changes)}."
-    return verdict(below_zero(changes)[shared]), arms.difference(shared, own), text
-
-
-@claim(
-    "B2",
-    "What does each step do?",
-    "The tied net was stopped after each of its steps, and run for twice as many, to see what each adds.",
-    "nothing; expected: the error falls step by step, extrapolation is limited",
-    "error, after minus before all tied steps; each is judged",
-    means={
-        "reproduced": "Each step lowers the error, and steps beyond the trained ones do not help.",
-        "inconclusive": "The number is of all steps together; for each single one the seeds do not suffice.",
-    },
-)
-def b2(arms):
-    """Each step lowers the error read out after it (a family); twice the trained steps gain less than EQUIVALENT."""
-
-    def course(run):  # after the transition, after each step, after twice the steps
-        return [*run.probes["readouts_end"]["trained"], [*run.probes["readouts_end"]["beyond"].values()][-1]]
-
-    shown = np.mean([course(run) for run in arms["tied"]], axis=0)
-    *steps, more = (arms.mean("tied", lambda run, t=t: np.diff(course(run))[t]) for t in range(len(shown) - 1))
-    total = arms.mean("tied", lambda run: course(run)[-2] - course(run)[0])
-    text = f"Error in % after the transition, each step, twice the steps: {', '.join(f'{e:.1f}' for e in shown)}; by "
-    text += f"the steps {total:pp}, by as many again {more:pp}."
-    return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), total, text
-
-
-@claim(
-    "B3",
-    "The aim, reached",
-    "Tied nets of three sizes were trained beside what a user would take instead: a deep ResNet, or a small one.",
-    "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)",
-    "error, tied with a third of the weights minus ResNet-44",
-    means={
-        "reproduced": "The aim is reached, at all three sizes.",
-        "partly": "The aim is reached at some of the three sizes.",
-        "contradicted": "The aim is reached at none of the three sizes.",
-    },
-)
-def b3(arms):
-    """(a) a tied net of at most a third of ResNet-44's weights: upper end of the difference < EQUIVALENT. (b) one below
-    0.15M is by less than that worse than ResNet-20, and better than every untied net below 0.15M, lower end > 0. (c)
-    the mean of one below 1M is at most SMALL_CPU, or SMALL_GPU where it was trained on a GPU."""
-    third, small, large = arms.named("tied, below", but=["untied"])
-    deep, shallow = arms.named("ResNet-44") + arms.named("ResNet-20")
-    d, lost, level = arms.difference(third, deep), arms.difference(small, shallow), arms.mean(large)
-    rivals = {a: arms.difference(a, small) for a in arms.named("untied, below")}
-    fewer = arms[deep][0].parameters / arms[third][0].parameters
-    bar = SMALL_GPU if arms[large][0].machine["device"].startswith("gpu") else SMALL_CPU
-    stands = both(lost.below(EQUIVALENT), *(gain.above(0) for gain in rivals.values()))
-    facts = both(d.below(EQUIVALENT), bool(fewer >= FEWER)), stands, bool(level.value <= bar)
-    a, b, c = (ANSWER[fact] for fact in facts)
-    text = f"(a): {a}, {fewer:.1f} times fewer weights; (b): {b}, minus ResNet-20 {lost:pp}; minus it {each(rivals)}; "
-    return parts(*map(verdict, facts)), d, text + f"(c): {c}, {large} {level:%}, to be at most {bar} %."
-
-
-@claim(
-    "B4",
-    "Several states with feed-back",
-    "Nets of two and three states that feed each other were read out after every step.",
-    "nothing; after ref. 2",
-    "error, with minus without feed-back, three states",
-)
-def b4(arms):
-    """`completed`: errors by the step of the read-out, and what the way back buys."""
-
-    def course(arm):
-        found = [run.probes["readouts_end"] for run in arms[arm]]
-        shown = ", ".join(f"{e:.1f}" for e in np.mean([f["trained"] for f in found], axis=0))
-        return f"{arm} ({arms[arm][0].parameters:,} weights): {shown} from t = {found[0]['first']} on"
-
-    changes = {a: arms.difference(a, a.replace("with feed-back", "without")) for a in arms.named("with feed-back")}
-    text = f"Minus the same without: {each(changes)}. Error in % by the step of the read-out: "
-    return "completed", [*changes.values()][-1], text + "; ".join(map(course, arms)) + "."
-
-
-@claim(
-    "B5",
-    "How far from normal is 54 / 45?",
-    "Residual nets built and trained as the field does it were watched over their first epochs.",
-    "nothing; expected: 45 % is passed within two epochs",
-    "error after two epochs",
-    "%",
-    means={
-        "reproduced": "Nets built and trained as the field does it pass 45 % within two epochs.",
-        "contradicted": "Not every such net passes 45 % within two epochs.",
-        "inconclusive": "The seeds differ too much to say it of every net.",
-    },
-)
-def b5(arms):
-    """Every corrected net's error by epoch PASSED_BY, upper end < PASSED; the number is the deepest net's."""
-
-    def after(epoch):
-        return lambda run: run.curve[:epoch][-1]["val_error"]
-
-    early, (*_, deep) = {a: arms.mean(a, after(PASSED_BY)) for a in arms}, arms
-    course = ", ".join(f"{arms.average(deep, after(epoch)):.1f}" for epoch in (1, 2, 5, 10))
-    text = f"By epoch {PASSED_BY}: {each(early, '%')}. {deep} by epoch 1, 2, 5, 10, as far as trained: {course} %."
-    return verdict(both(*(e.below(PASSED) for e in early.values()))), early[deep], text
-
-
-@claim(
-    "B6",
-    "What closes the gap?",
-    "From the paper's net to the tied deep one a single thing was changed at a time, in an order stated beforehand.",
-    "nothing; expected: most is recipe and wiring, not depth",
-    "share of wiring, optimiser and augmentation together in the gain",
-    "",
-    means={
-        "reproduced": "Most of the gain is wiring and recipe, not depth.",
-        "contradicted": "Wiring and recipe are not most of the gain.",
-    },
-)
-def b6(arms):
-    """Share of wiring, optimiser and augmentation in the gain from the paper's RecNet to depth: lower end > 0.5."""
-    start, wiring, stem, optimiser, augmentation, depth, _ = arms
-    bars = {after: arms.difference(after, before) for before, after in pairwise(arms)}
-    sure = [a for a, fact in below_zero(bars).items() if fact is not None]
-    share = arms.ratio({start: 1, wiring: -1, stem: 1, optimiser: 0, augmentation: -1, depth: 0}, {start: 1, depth: -1})
-    text = f"From {arms.average(start):.1f} % on: {each(bars)}. Beyond chance: {'; '.join(sure) or 'none'}. "
-    return verdict(share.above(0.5)), share, text + f"Share of wiring and recipe in the gain up to depth: {share}."
-
-
-@claim(
-    "B7",
-    "Where should one share?",
-    "Nets were trained alike that share their weights in no stage, in the first alone, in the last alone, in all.",
-    "nothing; ref. 2 is said to find sharing harmful late",
-    "error, last stage shared minus first stage shared",
-    means={
-        "reproduced": "Sharing is most harmful late.",
-        "contradicted": "Sharing is not most harmful late.",
-    },
-)
-def b7(arms):
-    """Sharing harms late: the last stage alone is worse than no sharing and than the first stage alone, lower ends
-    > 0."""
-    none, late, early = "no stage", "stage 3 alone", "stage 1 alone"
-    costs = {a: arms.difference(a, none) for a in arms if a != none}
-    later = arms.difference(late, early)
-    weights = "; ".join(f"{a} {runs[0].parameters:,}" for a, runs in arms.items())
-    text = f"Minus no sharing: {each(costs)}. Weights: {weights}."
-    return verdict(both(costs[late].above(0), later.above(0))), later, text

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lib import claims, experiments, findings, rules, runs
+from lib import beyond, claims, experiments, findings, rules, runs
 from lib.records import sealed
 from lib.train import TRAIN_VERSION
 
@@ -250,7 +250,7 @@ def test_a_verdict_is_said_in_words_of_its_own():
     reached = {(claim, word) for claim, _, word in CASES}
     reached |= {("C9", "contradicted"), ("C10", "reproduced"), ("C2", "erratum"), ("C14", "erratum")}  # by the checks
     reached |= {("C11", word) for word in ("reproduced", "contradicted", "not testable")}  # below
-    assert {(name, word) for name, (blank, *_) in rules.CLAIMS.items() for word in blank.means} <= reached
+    assert {(name, word) for name, (blank, *_) in claims.CLAIMS.items() for word in blank.means} <= reached
     spared = judged("C4", made_up("C4", {"plain n = 7": {"train": 3.0}, "residual n = 7": {"train": 1.0}}))
     assert spared.plain.endswith("there is nothing to cure.")
     assert judged("B1", made_up("B1", {})).plain.endswith("The runs can't decide it.")
@@ -268,7 +268,9 @@ def test_margins_are_those_fixed_beforehand():
     assert (rules.MARGIN, rules.STRONG, rules.RETENTION, rules.FEWER) == (1.0, 0.5, 0.5, 3)
     assert (rules.PUBLISHED[7], rules.COMPETENCE, rules.EQUIVALENT) == (7.17, 0.5, 0.5)
     assert (rules.DEPTH_1, rules.RECNET, rules.NEAR, rules.OVERFIT, rules.HEAVY) == (54, 45, 5, 10, 5)
-    assert (rules.EXACT, rules.LEARNT, rules.PASSED, rules.PASSED_BY) == (1e-10, 20, 45, 2)
+    assert (rules.EXACT, rules.LEARNT) == (1e-10, 20)
+    assert (beyond.FEWER, beyond.SMALL_CPU, beyond.SMALL_GPU) == (3, 6.5, 6.0)
+    assert (beyond.PASSED, beyond.PASSED_BY) == (45, 2)
 
 
 def test_all_designed_claims_are_judged_in_order():

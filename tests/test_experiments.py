@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from lib import experiments, rules, runs
+from lib import design, experiments, rules, runs
 from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
 
 DESIGNS = [(claim, profile) for claim in experiments.CLAIMS for profile in experiments.PROFILES]
@@ -81,14 +81,14 @@ def test_arms_of_one_contrast_differ_in_one_thing(profile):
         # the rate of an arm of C11 is its own, see the next test
         rates = {e.recipe.learning_rate for e in compared}
         assert len({replace(e.recipe, learning_rate=1) for e in compared}) == 1, claim
-        assert len(rates) == 1 or (claim == "C11" and rates <= set(experiments.RATES))
+        assert len(rates) == 1 or (claim == "C11" and rates <= set(design.RATES))
 
 
-ARMS = {"tied": "tied", "untied": "untied", "equal parameters": f"equal parameters, {experiments.EQUAL}"}
+ARMS = {"tied": "tied", "untied": "untied", "equal parameters": f"equal parameters, {design.EQUAL}"}
 
 
 @pytest.mark.parametrize(
-    ("choice", "rates"), [("first", experiments.FIRST_RATES), ("rates", experiments.RATES)], ids=["first", "rates"]
+    ("choice", "rates"), [("first", design.FIRST_RATES), ("rates", design.RATES)], ids=["first", "rates"]
 )
 def test_rates_are_chosen_from_the_same_three(choice, rates):
     arms = experiments.arms(choice, "paper")
@@ -100,9 +100,9 @@ def test_rates_are_chosen_from_the_same_three(choice, rates):
 
 
 def test_the_first_recipe_differs_in_its_decay_and_rate():
-    assert replace(experiments.FIRST, learning_rate=0.2, weight_decay=5e-3) == MODERN
+    assert replace(design.FIRST, learning_rate=0.2, weight_decay=5e-3) == MODERN
     for label, e in experiments.arms("first", "paper").items():
-        assert e.recipe.weight_decay == experiments.FIRST.weight_decay, label
+        assert e.recipe.weight_decay == design.FIRST.weight_decay, label
 
 
 def chosen(choice):
@@ -114,8 +114,8 @@ def chosen(choice):
 def test_e_is_the_one_that_the_recorded_runs_chose():
     errors, whole = chosen("first")
     assert whole
-    rate = f"rate {experiments.FIRST.learning_rate}"
-    candidates = [f"equal parameters, {label}, {rate}" for label in experiments.EQUAL_PARAMETERS]
+    rate = f"rate {design.FIRST.learning_rate}"
+    candidates = [f"equal parameters, {label}, {rate}" for label in design.EQUAL_PARAMETERS]
     assert errors[candidates].idxmin() == f"{ARMS['equal parameters']}, {rate}"
 
 
@@ -123,7 +123,7 @@ def test_every_arm_chose_the_largest_rate_by_the_first_recipe():
     """As 06 tells."""
     errors, _ = chosen("first")
     for net in ARMS.values():
-        tried = [f"{net}, rate {rate}" for rate in experiments.FIRST_RATES]
+        tried = [f"{net}, rate {rate}" for rate in design.FIRST_RATES]
         assert errors[tried].idxmin() == tried[-1]
 
 
@@ -131,8 +131,8 @@ def test_rates_are_those_that_the_recorded_runs_chose():
     errors, whole = chosen("rates")
     assert whole
     for arm, net in ARMS.items():
-        best = errors[[f"{net}, rate {rate}" for rate in experiments.RATES]].idxmin()
-        assert f"{net}, rate {experiments.CHOSEN[arm]}" == best
+        best = errors[[f"{net}, rate {rate}" for rate in design.RATES]].idxmin()
+        assert f"{net}, rate {design.CHOSEN[arm]}" == best
 
 
 @pytest.mark.parametrize("profile", experiments.PROFILES)
@@ -193,7 +193,7 @@ def test_equal_parameters_are_equal_to_5_per_cent():
     from lib import models
 
     tied, _ = models.count(models.build("recnet", (32, 32, 3), n=7))
-    for options in experiments.EQUAL_PARAMETERS.values():
+    for options in design.EQUAL_PARAMETERS.values():
         untied, _ = models.count(models.build("resnet", (32, 32, 3), **options))
         assert untied == pytest.approx(tied, rel=0.05)
 
@@ -341,11 +341,11 @@ def test_headlines_are_runs_of_their_claims(profile):
     wanted = experiments.wanted(["C1", "C7", "C8", "C11"], profile)
     assert all(run in wanted for run in found)
     assert all(e.test for e, _ in found)
-    assert found[3][0].options["n"] == found[4][0].options["n"] == experiments.SIZES[profile].depths[-1]
+    assert found[3][0].options["n"] == found[4][0].options["n"] == design.SIZES[profile].depths[-1]
 
 
 def test_the_nearest_reading_is_that_of_the_recorded_runs():
     table = experiments.select(runs.read(runs.RESULTS), "C8", "paper")
-    readings = table[table.arm.isin([f"{name} RecNet" for name in experiments.READINGS])].set_index("arm")
-    assert len(readings) == len(experiments.READINGS)
-    assert (readings.val_error - rules.RECNET).abs().idxmin() == f"{experiments.NEAREST} RecNet"
+    readings = table[table.arm.isin([f"{name} RecNet" for name in design.READINGS])].set_index("arm")
+    assert len(readings) == len(design.READINGS)
+    assert (readings.val_error - rules.RECNET).abs().idxmin() == f"{design.NEAREST} RecNet"

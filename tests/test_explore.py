@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import claims, data, experiments, explore, grid, rules, runs, train
+from lib import beyond, claims, data, design, experiments, explore, findings, grid, runs, train
 
 PAGE = (runs.ROOT / "notebooks" / "change_one_thing.md").read_text(encoding="utf-8")
 SMALL = replace(explore.PLAYGROUND, recipe=replace(train.MODERN, epochs=2, batch=20), n_train=60, test=True)
@@ -124,24 +124,22 @@ def blocks(where):
 
 
 def test_its_variant_is_a_net_of_c5(monkeypatch):
-    monkeypatch.setattr(experiments, "VARIANTS", dict(experiments.VARIANTS))
-    variant, _ = blocks("lib/experiments.py")
-    exec(variant, vars(experiments))  # noqa: S102
+    monkeypatch.setattr(design, "VARIANTS", dict(design.VARIANTS))
+    variant, _ = blocks("lib/design.py")
+    exec(variant, vars(design))  # noqa: S102
     arms = experiments.arms("C5", "smoke")
     assert len(arms) == 6
     assert arms["norm before, GELU after, n = 1"].options["activation"] == "gelu"
 
 
 def test_its_question_is_asked_and_answered(monkeypatch):
-    _, design = blocks("lib/experiments.py")
-    (rule,) = blocks("lib/rules.py")
-    exec(textwrap.dedent(design), scope := {})  # noqa: S102
-    monkeypatch.setattr(experiments.Design, "D1", scope["D1"], raising=False)
+    _, arms = blocks("lib/design.py")
+    (rule,) = blocks("lib/beyond.py")
+    exec(textwrap.dedent(arms), scope := {})  # noqa: S102
+    monkeypatch.setattr(design.Design, "D1", scope["D1"], raising=False)
     monkeypatch.setattr(experiments, "CLAIMS", (*experiments.CLAIMS, "D1"))
-    entered = dict(rules.CLAIMS)
-    for module in (rules, claims):
-        monkeypatch.setattr(module, "CLAIMS", entered)
-    exec(rule, dict(vars(rules)))  # noqa: S102
+    exec(rule, vars(beyond) | {"claim": findings.entering(entered := {})})  # noqa: S102
+    monkeypatch.setattr(claims, "CLAIMS", claims.CLAIMS | entered)
     table = grid.get("D1", "smoke")
     assert list(table.arm) == ["ReLU", "GELU"]
     (finding,) = claims.judge("smoke", runs.read(runs.LOCAL), standin=True, only=["D1"])
