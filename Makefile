@@ -32,7 +32,7 @@ lab: env ## open the notebooks in JupyterLab
 
 record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS WORKERS SCHEDULER]
 	$(if $(WORKERS)$(SCHEDULER),$(call extra,cluster))
-	@$(PY) -m lib.grid --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS) \
+	@$(PY) -m lib.recorder --profile '$(or $(PROFILE),paper)' $(call flag,only,ONLY) $(call flag,hours,HOURS) \
 		$(call flag,workers,WORKERS) $(call flag,scheduler,SCHEDULER)
 
 publish: env ## render report/ and the README's picture and table from results/ alone, training nothing

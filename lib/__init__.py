@@ -2,7 +2,8 @@
 
 environment  what must be installed, read from environment.yml
 commands     how every command ends
-data         MNIST, CIFAR-10 and their stand-ins; splits, subsets, augmentation
+standin      images drawn where there are no real ones
+data         MNIST and CIFAR-10; splits, subsets, augmentation
 backend      what one backend of Keras does differently, beside its portable twin
 layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
 models       every network, by name
@@ -19,10 +20,13 @@ findings     what rules are made of: comparisons between arms, and what comes of
 rules        the claims of the paper, and the rule that judges each
 beyond       the same of what is asked beyond it
 claims       the verdicts that follow from the runs at hand
-plots        the figures
+prose        numbers in sentences
+pictures     what a figure is, and photographs
+plots        the figures of runs
 diagrams     networks drawn from their own structure
 grid         getting many runs done
 cluster      the same on Dask workers
+recorder     the command that runs what results/ lacks
 explore      what 10_explore plays with
 evaluate     the kept nets' test errors, computed again
 site         executed notebooks rendered to HTML

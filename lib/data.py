@@ -25,14 +25,13 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import product
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib import commands
+from lib import commands, standin
 
 
 class DataError(Exception):
@@ -421,46 +420,9 @@ def _store(dataset: Dataset) -> None:
 
 @lru_cache
 def _stand_in(name: str) -> Dataset:
-    """Light digits, or shapes in stripes and colours, on darker noise; always the same ones.
-
-    Shapes and types are the real data's, and there are as many images of one class as of any other.
-    """
-    spec, rng = SPECS[name], np.random.default_rng(_SEED)
-    (side, _, channels), n_train, n = spec.shape, spec.n_train, spec.n_train + spec.n_test
-    labels = np.concatenate([rng.permutation(np.arange(m) % 10) for m in (n_train, spec.n_test)]).astype(np.uint8)
-    characters = "●■▲◆▼○□♥♣◐" if name == "cifar10" else "0123456789"
-    glyphs = _glyphs(characters, side)
-    if name == "cifar10":
-        glyphs[:, :, np.arange(side + 6) % 4 < 2] //= 2  # stripes
-    windows = sliding_window_view(glyphs, (side, side), axis=(2, 3))  # (variants, 10, 7, 7, side, side)
-    variant, (dy, dx) = rng.integers(0, len(glyphs), n), rng.integers(0, 7, (2, n))
-    front = rng.integers(96, 224, (n, channels), np.int16)
-    back = rng.integers(32, 160 if name == "cifar10" else 33, (n, channels), np.int16)
-    images = np.empty((n, *spec.shape), np.uint8)
-    for start in range(0, n, 500):  # in pieces that stay in the processor's cache
-        part = slice(start, start + 500)
-        cover = windows[variant[part], labels[part], dy[part], dx[part]]
-        noise = np.frombuffer(rng.bytes(cover.size * channels), np.uint8).reshape(*cover.shape, channels) & 63
-        for channel in range(channels):
-            a, b = front[part, channel, None, None], back[part, channel, None, None]
-            images[part, ..., channel] = b + (cover * (a - b) >> 7) + noise[..., channel] - 32  # 0 to 254
-    arrays = [images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]]
-    return _dataset(name, arrays, "stand-in", tuple(characters))
-
-
-def _glyphs(characters: str, side: int) -> np.ndarray:
-    """Ten characters in 90 variants, with a margin of 3 pixels: int16 (90, 10, side + 6, side + 6), 0 to 127."""
-    import matplotlib
-    from PIL import Image, ImageDraw, ImageFont
-
-    pictures = []
-    for face, size in product(("Sans", "Sans-Bold", "Sans-Oblique", "Serif", "Serif-Bold", "SansMono"), (20, 23, 26)):
-        font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVu{face}.ttf", size)
-        for angle, character in product((-20, -10, 0, 10, 20), characters):
-            picture = Image.new("L", (side + 6, side + 6))
-            ImageDraw.Draw(picture).text((side / 2 + 3, side / 2 + 3), character, fill=127, font=font, anchor="mm")
-            pictures.append(np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR), np.int16))
-    return np.reshape(pictures, (-1, 10, side + 6, side + 6))
+    spec = SPECS[name]
+    arrays, classes = standin.draw(name, spec.n_train, spec.n_test, spec.shape, np.random.default_rng(_SEED))
+    return _dataset(name, arrays, "stand-in", classes)
 
 
 def augment(images: np.ndarray, rng: np.random.Generator, pad: int = 4, flip: bool = True) -> np.ndarray:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from lib.layers import BatchNorm, ConvBlock, GroupNorm, ResidualBlock
-from lib.plots import COLOURS, INK, PANEL, WIDTH, Picture, mix
+from lib.pictures import COLOURS, INK, PANEL, WIDTH, Picture, mix
 
 KINDS = {"conv": "#56B4E9", "norm": "#E69F00", "activation": "#009E73", "pool": "#9A9A9A"}
 PLUS = ("+", None)

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image, ImageColor, ImageOps
 
-from lib import data, experiments, grid, plots, runs, train
+from lib import data, experiments, grid, pictures, plots, runs, train
 
 SIZE = (32, 32)  # of CIFAR-10's images
 INKS = {
@@ -87,7 +87,7 @@ def course(run, image, steps=None):
     steps = steps if run.experiment["architecture"] == "recnet" else None
     logits = run.model.readouts(image[None], steps=steps)
     chances = 100 * keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:, 0].T  # (classes, steps + 1)
-    return plots.course(image, chances, images.classes, label, depth(run))
+    return pictures.course(image, chances, images.classes, label, depth(run))
 
 
 def shrink(content):
@@ -115,7 +115,7 @@ def draw(text):
 
 def watch(experiment, seed=0):
     """Trains a run (or takes it, if it was trained before) while its curve grows on the page; returns the Run."""
-    shown = display(plots.nothing(), display_id=True)
+    shown = display(pictures.nothing(), display_id=True)
 
     def draw(done, curve):
         shown.update(plots.learning_curves(pd.DataFrame([{"arm": "this run", "seed": seed, "curve": curve}])))

@@ -1,17 +1,13 @@
 """Getting many runs done: a notebook asks for a claim's runs, gets those that exist, and the rest is trained."""
 
-import argparse
-import contextlib
 import os
-import signal
 import sys
 import time
 from collections import Counter, deque
-from functools import partial
 from pathlib import Path
 
-from lib import commands, experiments, machine, runs, train
 from lib import data as datasets
+from lib import experiments, machine, runs, train
 from lib.records import Busy, StoreError
 
 PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between epochs: something is being timed
@@ -31,7 +27,7 @@ def get(claim, profile, seed=0, seeds=1):
     Where nothing may be trained (see runs.read_only) missing runs have no row, and a claim whose full-scale runs are
     not all recorded is shown by the recorded quick ones.
     """
-    store = _store(profile)
+    store = store_of(profile)
     wanted = experiments.wanted([claim], profile, seed, seeds)
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
     if not runs.read_only():
@@ -47,13 +43,13 @@ def check(name, profile):
     """
     from lib import checks
 
-    store = _store(profile)
+    store = store_of(profile)
     if runs.read_only() and runs.find_check(runs.read(store), name, profile) is None:
         raise StoreError(f"the check {name!r} is not recorded: `make record` makes it")
     return checks.check(name, profile, store)
 
 
-def _store(profile):
+def store_of(profile):
     """The store of a profile. Smoke, which is there to try things out, takes stand-in data from here on."""
     if profile == "smoke":
         os.environ["RECNET_STANDIN"] = "1"
@@ -145,54 +141,6 @@ def progress(place, run, epochs, until=None, say=say):
     return on_epoch
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.grid", description="Run what a store lacks, most wanted first."
-    )
-    parser.add_argument("--profile", default="paper", choices=experiments.PROFILES)
-    parser.add_argument(
-        "--only", default=None, metavar="CLAIM", choices=experiments.NAMES, help=", ".join(experiments.NAMES)
-    )
-    parser.add_argument("--hours", type=float, default=None, help="stop after this many hours, between epochs")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=_count, help="train on this many Dask workers of this machine")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://...")
-    args = parser.parse_args(argv)
-    until = None if args.hours is None else time.monotonic() + 3600 * args.hours
-    store = runs.QUICK if args.profile == "quick" else _store(args.profile)
-
-    def work():
-        try:
-            with _pool(args.workers, args.scheduler) as finish:
-                _record(args.profile, args.only, store, until, finish)
-        except Stopped as stopped:
-            say(stopped)
-
-    known = datasets.DataError, StoreError, PoolError
-    return commands.ended(work, *known, interrupted="interrupted; finished epochs are kept")
-
-
-def _count(text):
-    """A positive whole number of the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers: 1, 2, ...")
-    return int(text)
-
-
-@contextlib.contextmanager
-def _pool(workers, scheduler):
-    """What completes a grid of runs: `complete` in this process, or on a Dask cluster where one is asked for."""
-    if workers is None and scheduler is None:
-        yield complete
-        return
-    try:
-        from lib import cluster
-    except ImportError as error:
-        raise PoolError(f"workers need the extra `cluster`, which `make record WORKERS=2` installs ({error})") from None
-    with cluster.connect(workers, scheduler) as client:
-        yield partial(cluster.complete, client=client)
-
-
 def start_keras():
     """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting."""
     # several processes may share a GPU, of which the first would take all memory
@@ -207,40 +155,3 @@ def start_keras():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _record(profile, only, store, until, finish):
-    """Makes the checks and the runs that a store lacks, of one claim or of all: full-scale and quick ones to keep.
-
-    finish: what completes the runs, see `_pool`."""
-    from lib import checks
-
-    if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
-        raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
-    wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
-    todo = missing(wanted, store)
-    say(f"{len(todo)} of {len(wanted)} runs are missing")
-    start_keras()
-    if todo and (precision := begun_in(store)) != "auto":
-        slow = "" if precision == machine.real_precision() else ", which is slower on this machine than its own"
-        say(f"going on in {precision}, as {store.name}/ was begun{slow}")
-    devices = {r["machine"]["device"].partition(":")[0] for r in runs.read(store) if r["kind"] == "train"}
-    if todo and devices - {"gpu" if machine.gpus() else "cpu"}:
-        say(
-            f"{store.name}/ holds runs of a {' and a '.join(sorted(devices))}: no claim is judged by runs of both kinds"
-        )
-    for claim in [only] if only else experiments.CHECKS:
-        for name in experiments.CHECKS.get(claim, ()):
-            checks.check(name, profile, store)
-    try:
-        finish(wanted, store, until)
-    finally:
-        for experiment, seed in experiments.headlines(profile):
-            folder = store / experiment.key(seed, datasets.load(experiment.dataset).identity)
-            if train.finished(folder) and (folder / "weights.npz").exists() and not (folder / train.KEPT).exists():
-                train.Run(folder).keep()
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-    sys.exit(main())

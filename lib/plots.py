@@ -1,121 +1,27 @@
-"""The figures: one function a kind, runs or arrays in, a `Picture` with its alternative text out.
+"""The plots: one function a kind, runs or arrays in, a `Picture` with its alternative text out.
 
 A `frame` is what `grid.get` returns: a row a run, its arm in the column `arm`. It may be empty (nothing recorded yet):
 then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own.
 """
 
-import base64
-import functools
-import hashlib
-import inspect
-import io
 import re
 import textwrap
 from collections import namedtuple
-from html import escape
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import rc
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lib import stats
+from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
+from lib.prose import extremes, pm, short
 
-# Okabe and Ito's colours, told apart with any kind of colour vision. These four mean the same in every figure.
-COLOURS = {"tied": "#D55E00", "untied": "#0072B2", "plain": "#009E73", "paper": "#000000"}
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
 FAMILIES = {"untied": "untied|residual|resnet|depth-1", "tied": "tied|recnet", "plain": "plain"}
-PANEL, INK = "#FCFBF8", "#222222"  # light in dark mode too, where a figure is a card
-WIDTH = 6.8  # inches, of every figure
 SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
-DASHED = {"color": COLOURS["paper"], "lw": 1.2, "ls": (0, (6, 3))}  # to compare with: the paper's value, a margin
-
-
-def theme():
-    """The look of every figure; set once, when this module is imported."""
-    sns.set_theme(style="whitegrid", font="DejaVu Sans", font_scale=0.85)
-    rc("svg", fonttype="none", hashsalt="recnet")  # text stays text; ids come from the content, not from chance
-    rc("axes", edgecolor=INK, titlelocation="left")
-    rc("axes.spines", top=False, right=False)
-    rc("grid", color="#DDDAD2")
-    rc(("axes", "figure", "savefig"), facecolor=PANEL)
-
-
-theme()
-
-
-class Picture:
-    """A figure with its alternative text, which shows itself in a notebook: as SVG, or as PNG where it is a photo.
-
-    The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption,
-    to which `finding` adds what comes out, a sentence made from the numbers ("" where there is none).
-    The figure is one of `matplotlib.figure`, unknown to pyplot: no backend shows it again, and none has to be chosen.
-    """
-
-    def __init__(self, figure, alt, photo=False, finding=""):
-        self.figure, self.alt, self.photo, self.finding = figure, alt[:1].upper() + alt[1:], photo, finding
-
-    def titled(self, caption):
-        """The same picture under a caption, a sentence without its full stop: the alternative text begins with it."""
-        return Picture(self.figure, f"{caption}. {self.alt}", self.photo, self.finding)
-
-    def __repr__(self):
-        return f"Picture: {self.alt}"
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        mime = "image/png" if self.photo else "image/svg+xml"
-        return {mime: self.data}, {mime: {"alt": self.alt, "finding": self.finding}}
-
-    @functools.cached_property
-    def data(self):
-        """The PNG in base64, or the SVG, as wide as its place allows and fit to stand beside others in one page.
-
-        Matplotlib numbers its ids from 1 in every figure; here they get a prefix made from the content.
-        """
-        dated = dict.fromkeys(["Software"] if self.photo else ["Creator", "Date", "Format", "Type"])
-        self.figure.savefig(file := io.BytesIO(), format="png" if self.photo else "svg", dpi=128, metadata=dated)
-        if self.photo:
-            return base64.b64encode(file.getvalue()).decode()
-        body = file.getvalue().decode().partition("<svg")[2].partition(">")[2]
-        prefix = "f" + hashlib.sha256((body + self.alt).encode()).hexdigest()[:10]
-        body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
-        width, height = 72 * self.figure.get_size_inches()
-        return (
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-            f'aria-label="{escape(self.alt)}" viewBox="0 0 {width:g} {height:g}" width="100%" '
-            f'style="max-width: {1.6 * width:.0f}px">{body}'
-        )
-
-
-def nothing():
-    """The picture of no runs."""
-    figure = Figure((WIDTH, 1))
-    figure.text(0.5, 0.5, "no runs recorded yet", ha="center", va="center")
-    return Picture(figure, "No runs recorded yet.")
-
-
-def pm(values, digits=1):
-    """A mean in prose: "12.3 ± 0.4" (standard deviation), "12.3" of one value, "-" of none; None is skipped."""
-    values = pd.Series(values, dtype=float).dropna()
-    spread = f" ± {values.std():,.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():,.{digits}f}{spread}" if len(values) else "-"
-
-
-def say(text):
-    """Shows Markdown: prose whose numbers come from records, through an f-string."""
-    from IPython.display import Markdown, display
-
-    display(Markdown(text))
-
-
-def show(*objects):
-    """Shows the source of functions, classes or methods, so that a notebook need not repeat what it calls."""
-    say("```python\n" + "\n\n".join(textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects) + "\n```")
 
 
 def probe(frame, name, field=None):
@@ -133,20 +39,6 @@ def probe(frame, name, field=None):
     return found
 
 
-def _short(value, form=".3g"):
-    """272474 -> "272k", for labels; with "#.3g" a measured 13 is "13.0"."""
-    size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
-    return f"{value / size:{form}}".rstrip(".") + unit
-
-
-def _extremes(values, where=""):
-    """The lowest and the highest of {label: number}, as a sentence; "" where there are not two."""
-    if len(values) < 2:
-        return ""
-    low, high = (f"{label}, {_short(values[label])}" for label in (f(values, key=values.get) for f in (min, max)))
-    return f"Lowest{where}: {low}; highest: {high}."
-
-
 def _name(measure):
     """The column "val_error" -> "validation error, %"."""
     words = {"val": "validation", "train": "training", "held_out": "held-out"}
@@ -156,10 +48,6 @@ def _name(measure):
 def _panel(height, columns=1):
     figure = Figure((WIDTH, height), layout="constrained")
     return figure, figure.subplots(1, columns, sharey=True)
-
-
-def mix(colour, other, share):
-    return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
 
 
 def colours(labels):
@@ -192,7 +80,7 @@ def _log(axis):
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = np.log10(axis.get_view_interval())
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 2.5 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -233,64 +121,6 @@ def _label_points(ax, points, lines=()):
         ax.annotate(text, point, 72 * shift, textcoords="offset points", **style)
 
 
-def photographs(images, captions=(), columns=10, rows=(), what="images", size=0.6):
-    """Images, each (H, W[, C]), uint8 or 0..1, or None for a gap, in a grid of squares of `size` inches.
-
-    captions: one under each. rows: a label for each row of the grid. what: the alternative text calls them so.
-    """
-    if not len(images):
-        return nothing()
-    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
-    step = np.array([size + 0.05, size + 0.05 + 0.15 * lines])
-    margin = 0.1 + 0.085 * max(map(len, rows), default=0)
-    width, height = (min(columns, len(images)), -(-len(images) // columns)) * step + (margin, 0.05)
-    figure = Figure((width, height))
-    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-    for i, image in enumerate(images):
-        left, top = (i % columns, i // columns) * step + (margin, 0.05)
-        if image is not None:
-            x, place = np.squeeze(image), (left, left + size, top + size, top)
-            white = 255 if x.dtype == np.uint8 else 1
-            ax.imshow(x, "gray", vmin=0, vmax=white, extent=place, interpolation="nearest", aspect="auto")
-        if captions:
-            ax.text(left + size / 2, top + size + 0.02, captions[i], ha="center", va="top", size=7.5)
-    for i, row in enumerate(rows):
-        ax.text(margin - 0.08, 0.05 + i * step[1] + size / 2, row, ha="right", va="center", size=9)
-    ax.axis("off")
-    words = [what] + [f"rows: {', '.join(rows)}"] * bool(rows) + [text.replace("\n", ", ") for text in captions]
-    return Picture(figure, f"{sum(image is not None for image in images)} {'; '.join(words)}.", photo=True)
-
-
-def samples(images, labels, classes, each=10):
-    """The paper's figure 4: a row a class, of each the first `each` images. images (N, H, W, C) uint8, labels (N,)."""
-    index = np.concatenate([np.flatnonzero(np.asarray(labels) == c)[:each] for c in range(len(classes))])
-    return photographs(images[index], columns=each, rows=classes, what=f"sample images, {each} a class", size=0.5)
-
-
-def mistakes(images, worst, classes):
-    """The mistakes a net is surest of. images: the held-out ones; worst: what the probe `mistakes` of one run found."""
-    words = [f"{classes[m['label']]}\nas {classes[m['guess']]}\n{100 * m['confidence']:.1f} %" for m in worst]
-    what = "misclassified images that a net is surest of (label, as prediction, confidence)"
-    return photographs([images[m["index"]] for m in worst], words, columns=8, what=what, size=0.78)
-
-
-def filters(kernels):
-    """A first layer's filters, (height, width, channels in, filters): mid-grey is 0, each at its own contrast."""
-    k = np.moveaxis(np.asarray(kernels), -1, 0)
-    scaled = 0.5 + 0.5 * k / np.maximum(np.abs(k).max((1, 2, 3), keepdims=True), 1e-12)
-    return photographs(scaled, what=f"learned filters of {k.shape[1]}x{k.shape[2]} pixels, 0 in mid-grey")
-
-
-def feature_maps(image, maps, each=10):
-    """An image (H, W, C) on its way through a net: the first `each` channels of maps, {step: (H, W, channels)}."""
-    images = [image] + [None] * (each - 1)
-    for x in maps.values():
-        x = np.moveaxis(np.asarray(x, float)[..., :each], -1, 0)
-        low, high = x.min((1, 2), keepdims=True), x.max((1, 2), keepdims=True)
-        images += [*((x - low) / np.maximum(high - low, 1e-12))] + [None] * (each - len(x))
-    return photographs(images, columns=each, rows=["input", *maps], what="images, input and feature maps", size=0.5)
-
-
 def _table(values, log=False):
     """A row a run, a column a step, from a sequence (from 0), a mapping, or a list of these; log: what is above 0."""
     one = isinstance(values, dict) or not isinstance(values[0], (dict, list, tuple, np.ndarray))
@@ -305,8 +135,8 @@ def _draw(ax, series, shade, style="-", log=False):
     steps = list(dict.fromkeys(step for table in tables.values() for step in table))
     named = any(isinstance(step, str) for step in steps)
     if named:
-        short = [re.sub(r"stage(\d+)_step(\d+)", r"\1.\2", step) for step in steps]
-        ax.set_xticks(range(len(steps)), short, size=10 if len(steps) < 16 else 7.5)
+        names = [re.sub(r"stage(\d+)_step(\d+)", r"\1.\2", step) for step in steps]
+        ax.set_xticks(range(len(steps)), names, size=10 if len(steps) < 16 else 7.5)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ends, courses = {}, []
@@ -314,7 +144,7 @@ def _draw(ax, series, shade, style="-", log=False):
         x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
         ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
         ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 16 else None)
-        first, last = (_short(value, "#.3g") for value in (mean.iloc[0], mean.iloc[-1]))
+        first, last = (short(value, "#.3g") for value in (mean.iloc[0], mean.iloc[-1]))
         ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", colour)
         courses.append(f"{label} from {first} to {last}")
     return ends, courses
@@ -365,7 +195,7 @@ def learning_curves(frame, paper=None):
     ax.set_title("dashed: while training; solid: validation")
     last = {arm: end[1] for arm, end in ends.items()}
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
-    picture.finding = _extremes(last, " at the end")
+    picture.finding = extremes(last, " at the end")
     return picture
 
 
@@ -394,7 +224,7 @@ def readouts(frame):
     trained = counts.pop() if len(counts) == 1 else None
     picture = per_step(series, "error, %", "step of the last stage", trained=trained)
     last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
-    picture.finding = _extremes(last, " after the last trained step")
+    picture.finding = extremes(last, " after the last trained step")
     for arm, runs in found.items():
         if beyond := runs[0]["beyond"]:
             step = max(beyond, key=int)
@@ -475,7 +305,7 @@ def errors(frame, measure=None, paper=None, sort=False):
     close = any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
     rows = {arm: _Row(groups[arm], pm(groups[arm], 1 + close), shade[arm], interval[arm]) for arm in order}
     picture = _rows(rows, _name(measure), paper)
-    picture.finding = _extremes({arm: values.mean() for arm, values in groups.items()})
+    picture.finding = extremes({arm: values.mean() for arm, values in groups.items()})
     return picture
 
 
@@ -486,7 +316,7 @@ def bars(series, xlabel):
     digits = int(any((values % 1).any() for values in columns.values()))  # counts stand without ".0"
     rows = {", ".join(key): _Row(v.dropna(), pm(v, digits), shade[key[1]], left=0) for key, v in columns.items()}
     picture = _rows(rows, xlabel)
-    picture.finding = _extremes({label: values.mean() for label, (values, *_) in rows.items()})
+    picture.finding = extremes({label: values.mean() for label, (values, *_) in rows.items()})
     return picture
 
 
@@ -510,9 +340,9 @@ def cost(values, unit):
     """{label: number} on a logarithmic scale, the smallest first, each with how many times the smallest it is."""
     order, least = sorted(values.items(), key=lambda item: item[1]), min(values.values(), default=None)
     times = {k: f"{v / least:,.{0 if v > 100 * least else 1}f}" for k, v in order}
-    rows = {k: _Row([v], f"{_short(v)} ({times[k]}×)", COLOURS["untied"], (least, v)) for k, v in order}
+    rows = {k: _Row([v], f"{short(v)} ({times[k]}×)", COLOURS["untied"], (least, v)) for k, v in order}
     picture = _rows(rows, unit, log=True)
-    picture.finding = _extremes(values)
+    picture.finding = extremes(values)
     return picture
 
 
@@ -525,7 +355,7 @@ def speeds(series, unit):
         text = f"{median[label]:,.0f} ({100 * median[label] / max(median.values()):.0f} %)"
         rows[label] = _Row(series[label], text, colour, (low, high), 0, median[label])
     picture = _rows(rows, unit, dots=ROUNDS)
-    picture.finding = _extremes(median)
+    picture.finding = extremes(median)
     return picture
 
 
@@ -586,12 +416,12 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         depths = [f"{depth:.0f}" if depth > 0 and against != "depth" else "" for depth in groups.depth.first()]
         labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
         points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
-        words.append(f"{family} {', '.join(f'{y:.1f} at {_short(x)}' for x, y in mean.items())}")
+        words.append(f"{family} {', '.join(f'{y:.1f} at {short(x)}' for x, y in mean.items())}")
     finding = f"{_name(measure)[:1].upper()}{_name(measure)[1:]}: {'; '.join(words)}."
     if literature is not None:
         ax.scatter(literature[against], literature.error, 34, facecolor="none", edgecolor="#777777")
         published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]
-        words.append(f"published: {', '.join(f'{text} {y:g} at {_short(x)}' for x, y, text, _ in published)}")
+        words.append(f"published: {', '.join(f'{text} {y:g} at {short(x)}' for x, y, text, _ in published)}")
         points += published
     ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.18, ymargin=0.1)
     if against == "depth":
@@ -620,42 +450,7 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     points = list(zip(named[cost], named[measure], named.label, named.family.map(shade), strict=True))
     others = zip(frame[cost], frame[measure], strict=True)
     _label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
-    words = "; ".join(f"{label}: {y:.1f} at {_short(x)}" for x, y, label, _ in points)
+    words = "; ".join(f"{label}: {y:.1f} at {short(x)}" for x, y, label, _ in points)
     return Picture(
         figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.", finding=f"On the line: {words}."
     )
-
-
-def course(image, chances, classes, label, trained):
-    """An image beside the chances (classes, steps + 1), in %, that a net gives each class after step 0, 1, ...; `label`
-    is the true class (None: nobody knows), `trained` the number of steps the net was trained with."""
-    figure = Figure((WIDTH, 3.4))
-    photo, ax = figure.subplots(1, 2, width_ratios=(1, 3))
-    photo.imshow(np.squeeze(image), "gray", interpolation="nearest")
-    photo.axis("off")
-    names = [f"{name} (true)" if i == label else name for i, name in enumerate(classes)]
-    sns.heatmap(pd.DataFrame(chances, names), ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, annot=True, fmt=".0f")
-    ax.axvline(trained + 1, **DASHED)
-    ax.set(xlabel="step of the last stage; dashed: the end of what was trained", ylabel="")
-    ax.tick_params("y", rotation=0)
-    figure.tight_layout()
-    said = ", ".join(f"{t}: {classes[c.argmax()]} {c.max():.0f} %" for t, c in enumerate(chances.T))
-    shown = "" if label is None else f"The image shows: {classes[label]}. "
-    return Picture(figure, f"Chances of each class by step. {shown}The net says {said}.")
-
-
-def confusion(labels, predictions, classes):
-    """Counts of (label, prediction), integers; predictions may be of the first images alone, or a string of digits."""
-    if not len(predictions):
-        return nothing()
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (labels[: len(predictions)], [int(p) for p in predictions]), 1)
-    wrong = pd.DataFrame(counts - np.diag(np.diag(counts)), classes, classes)
-    figure, ax = _panel(5.4)
-    sns.heatmap(wrong, ax=ax, cmap="Oranges", annot=counts, fmt="d", cbar=False, linewidths=1, linecolor=PANEL)
-    ax.tick_params("x", rotation=45, rotation_mode="xtick")
-    ax.set(xlabel="prediction", ylabel="label")
-    worst = wrong.melt(ignore_index=False).nlargest(5, "value").itertuples()
-    most = "; ".join(f"{label} as {guess}, {n}" for label, guess, n in worst)
-    alt = f"Confusion of {counts.sum()} images, {wrong.to_numpy().sum()} wrong. Most often: {most}."
-    return Picture(figure, alt, finding=f"Most often (label as prediction): {most}.")

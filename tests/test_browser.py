@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from lib import plots, runs
+from lib import pictures, runs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra `browser` is not installed")
@@ -87,7 +87,7 @@ def test_links_pictures_and_ids(visit, name):
         "img, svg[role=img]", "all => all.map(e => e.getAttribute('alt') || e.getAttribute('aria-label') || '')"
     )
     assert [text for text in texts if len(text) < 20] == []
-    told = [text for text in texts if text != plots.nothing().alt]
+    told = [text for text in texts if text != pictures.nothing().alt]
     assert len(told) == len(set(told)), "two pictures are described alike"
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed:
 
 import dask
 
-from lib import cluster, experiments, grid, machine, runs, train
+from lib import cluster, experiments, grid, machine, recorder, runs, train
 from lib.records import lock
 from lib.train import Experiment, Recipe
 
@@ -245,23 +245,23 @@ def _identity():
 
 def test_no_scheduler_at_an_address_is_one_line(capfd, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", "1s")
-    assert grid.main(["--profile", "smoke", "--only", "C2", "--scheduler", "tcp://127.0.0.1:9"]) == 1
+    assert recorder.main(["--profile", "smoke", "--only", "C2", "--scheduler", "tcp://127.0.0.1:9"]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("no scheduler answers at tcp://127.0.0.1:9")
-    assert grid.main(["--profile", "smoke", "--only", "C2", "--scheduler", "nonsense://x"]) == 1
+    assert recorder.main(["--profile", "smoke", "--only", "C2", "--scheduler", "nonsense://x"]) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", ["--workers 0", "--workers two", "--workers 1 --scheduler x"])
 def test_bad_arguments_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
-        grid.main(arguments.split())
+        recorder.main(arguments.split())
     assert stopped.value.code == 2
     assert "--workers" in capsys.readouterr().err
 
 
 def test_the_command_line_trains_on_workers(tmp_path):
-    command = [sys.executable, "-m", "lib.grid", "--profile", "smoke", "--only", "C2", "--workers", "2"]
+    command = [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--only", "C2", "--workers", "2"]
     done = subprocess.run(
         command, env=os.environ | {"RECNET_BUILD": str(tmp_path)}, cwd=runs.ROOT, capture_output=True, text=True
     )

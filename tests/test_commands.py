@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import claims, commands, data, environment, grid, report, runs
+from lib import claims, commands, data, environment, recorder, report, runs
 
 
 class Known(Exception):
@@ -58,10 +58,10 @@ OPTIONS = [
     (claims, "--runs"),
     (claims, "--profile"),
     (runs, "--runs"),
-    (grid, "--profile"),
-    (grid, "--only"),
-    (grid, "--hours"),
-    (grid, "--workers"),
+    (recorder, "--profile"),
+    (recorder, "--only"),
+    (recorder, "--hours"),
+    (recorder, "--workers"),
     (report, "--profile"),
     (report, "--nb"),
     (report, "--seed"),
@@ -79,7 +79,7 @@ def test_no_value_of_an_option_is_a_traceback(module, option, value):
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("module", [claims, data, environment, grid, report, runs], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [claims, data, environment, recorder, report, runs], ids=lambda m: m.__name__)
 @settings(max_examples=20, deadline=None)
 @given(words=st.lists(st.text(), min_size=1))
 def test_no_unknown_option_is_a_traceback(module, words):
@@ -88,7 +88,7 @@ def test_no_unknown_option_is_a_traceback(module, words):
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", [("grid", "--only", "C14"), ("report", "--nb", "01")], ids=["record", "report"])
+@pytest.mark.parametrize("command", [("recorder", "--only", "C14"), ("report", "--nb", "01")], ids=["record", "report"])
 def test_a_folder_that_cannot_be_written_is_one_line(command):
     """Below /proc nobody can make a folder, not even root."""
     module, *arguments = command

@@ -272,8 +272,8 @@ def test_make_alone_lists_every_target_in_one_line(bare):
         ("report PROFILE=quick SEEDS=2 SEED=7 NB=04", "-m lib.report --profile quick --seeds 2 --seed 7 --nb 04"),
         ("test", "-m pytest"),
         ("lab", "-m jupyterlab --notebook-dir notebooks"),
-        ("record", "-m lib.grid --profile paper"),
-        ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.grid --profile smoke --only C11 --hours 0.5"),
+        ("record", "-m lib.recorder --profile paper"),
+        ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.recorder --profile smoke --only C11 --hours 0.5"),
     ],
 )
 def test_a_target_runs_its_command_and_a_second_start_nothing_else(ready, arguments, called):
@@ -402,7 +402,7 @@ def test_a_missing_extra_is_installed_first(ready, arguments, extra):
 def test_no_extra_is_installed_unasked(ready):
     everything = " ".join(EXTRAS)
     assert ready.make("report", "GPU=0", LACKS=everything).calls == [".venv/bin/python -m lib.report"]
-    assert ready.make("record", LACKS=everything).calls == [".venv/bin/python -m lib.grid --profile paper"]
+    assert ready.make("record", LACKS=everything).calls == [".venv/bin/python -m lib.recorder --profile paper"]
 
 
 @pytest.mark.parametrize(

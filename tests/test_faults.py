@@ -186,7 +186,7 @@ def finish(module, *arguments, build):
     return out, err
 
 
-RECORD = ("grid", "--only", "C11")
+RECORD = ("recorder", "--only", "C11")
 REPORT = ("report", "--nb", "06")
 
 

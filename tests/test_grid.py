@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lib import checks, data, experiments, grid, machine, runs, train
+from lib import checks, data, experiments, grid, machine, recorder, runs, train
 from lib.records import Busy
 from lib.train import Experiment, Recipe
 
@@ -238,7 +238,7 @@ def test_a_store_goes_on_in_the_precision_that_it_was_begun_in(monkeypatch, caps
     train.train(*WANTED[0], runs.LOCAL, precision="float32")
     monkeypatch.setattr(machine, "fast_bfloat16", lambda: True)
     monkeypatch.setattr(experiments, "wanted", lambda *args: [*WANTED, (own, 1)])
-    grid.main(["--profile", "smoke", "--only", "C11"])
+    recorder.main(["--profile", "smoke", "--only", "C11"])
     assert {(r["experiment"]["recipe"]["precision"], r["machine"]["precision"]) for r in runs.read(runs.LOCAL)} == {
         ("auto", "float32"),
         ("bfloat16", "bfloat16"),
@@ -253,18 +253,18 @@ def test_a_store_goes_on_in_the_precision_that_it_was_begun_in(monkeypatch, caps
 
 
 def test_the_command_line_runs_what_is_missing(trained, capsys):
-    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 0
+    assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2
     assert lines(capsys)[0] == "2 of 2 runs are missing"
     assert runs.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True)
-    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 0
+    assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2
     assert lines(capsys) == ["0 of 2 runs are missing"]
 
 
 def test_the_command_line_stops_in_time(monkeypatch, capsys):
     monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
-    assert grid.main(["--profile", "smoke", "--only", "C11", "--hours", "0"]) == 0
+    assert recorder.main(["--profile", "smoke", "--only", "C11", "--hours", "0"]) == 0
     *_, last = lines(capsys)
     assert last == "stopped in time, 2 runs are still missing"
     assert "Traceback" not in last
@@ -275,7 +275,7 @@ def test_a_store_of_another_kind_of_device_is_told_of(monkeypatch, capsys):
     monkeypatch.setattr(experiments, "wanted", lambda *args: WANTED)
     monkeypatch.setattr(machine, "gpus", lambda: ["gpu:0"])
     monkeypatch.setattr(grid, "complete", lambda *arguments: None)
-    grid.main(["--profile", "smoke", "--only", "C11"])
+    recorder.main(["--profile", "smoke", "--only", "C11"])
     assert lines(capsys)[-1] == "local/ holds runs of a cpu: no claim is judged by runs of both kinds"
 
 
@@ -287,7 +287,7 @@ def test_weights_are_kept_of_finished_runs_alone(monkeypatch):
     folder = train.train(*WANTED[1], runs.LOCAL).folder
     (folder / "record.json").unlink()
     monkeypatch.setattr(grid, "complete", lambda *arguments: None)
-    assert grid.main(["--profile", "smoke", "--only", "C11"]) == 0
+    assert recorder.main(["--profile", "smoke", "--only", "C11"]) == 0
     assert [path.parent.name for path in runs.LOCAL.glob(f"*/{train.KEPT}")] == [WANTED[0][0].key(0, "tiny cifar10")]
 
 
@@ -296,7 +296,7 @@ def test_the_command_line_says_when_it_is_interrupted(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "run_epoch", interrupted)
-    assert grid.main(["--profile", "smoke", "--only", "C2"]) == 130
+    assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 130
     assert lines(capsys)[-1] == "interrupted; finished epochs are kept"
 
 
@@ -306,16 +306,16 @@ def test_quick_runs_are_recorded_beside_the_full_scale_ones(tmp_path, monkeypatc
     used = []
     monkeypatch.setattr(checks, "check", lambda name, profile, store: used.append(store))
     monkeypatch.setattr(grid, "complete", lambda wanted, store, until: used.append(store))
-    assert grid.main(["--profile", "quick", "--only", "C2"]) == 0
+    assert recorder.main(["--profile", "quick", "--only", "C2"]) == 0
     assert used == [runs.QUICK] * 2
-    assert grid.main(["--only", "C2"]) == 0
+    assert recorder.main(["--only", "C2"]) == 0
     assert used[2:] == [runs.RESULTS] * 2
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])
 def test_what_is_recorded_takes_the_real_data_only(profile, trained, capsys, monkeypatch):
     monkeypatch.setattr(checks, "check", lambda *args: pytest.fail("a check was made"))
-    assert grid.main(["--profile", profile]) == 1
+    assert recorder.main(["--profile", profile]) == 1
     (line,) = lines(capsys)
     assert line.startswith("results/ takes runs on the real data only: ")
     assert "DATA_DIR" in line
@@ -334,6 +334,6 @@ def test_what_is_recorded_takes_the_real_data_only(profile, trained, capsys, mon
 )
 def test_bad_arguments_exit_2_and_say_what_would_be_right(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
-        grid.main(arguments)
+        recorder.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err

@@ -18,7 +18,7 @@ from lib import data, experiments, runs
 FOLDER = runs.ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 STORY = [path for path in PATHS if path.stem in experiments.PAGES]  # the others are to play with
-NO_FIGURE = {"say", "show", "pm", "probe"}  # of lib.plots
+NO_FIGURE = {"probe"}  # of lib.plots
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -40,13 +40,13 @@ def tagged(cell, tag="parameters"):
 
 
 def is_figure(cell):
-    """Whether a cell ends in a call of lib.plots or lib.diagrams that makes a figure, or in display() of one."""
+    """Whether a cell ends in a call of plots, pictures or diagrams that makes a figure, or in display() of one."""
     call = getattr(ast.parse(cell.source).body[-1], "value", None) if cell.cell_type == "code" else None
     match call:
         case ast.Call(func=ast.Name(id="display"), args=[ast.Call() as shown]):
             call = shown
     match call:
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="plots" | "diagrams"), attr=name)):
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="plots" | "pictures" | "diagrams"), attr=name)):
             return name not in NO_FIGURE
     return False
 
@@ -56,7 +56,7 @@ def is_prose(cell):
     if cell.cell_type == "markdown":
         return True
     calls = (ast.unparse(node.func) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
-    return bool({"plots.say", "claims.show"} & set(calls))
+    return bool({"prose.say", "claims.show"} & set(calls))
 
 
 # --- all notebooks ---

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import diagrams, models, plots, stats
+from lib import diagrams, models, pictures, plots, prose, stats
 from lib.layers import ResidualBlock, Stage
 
 CLASSES = ("airplane", "bird", "cat")
@@ -91,18 +91,18 @@ OF_FRAMES = {
 # Every other figure: with content, and without.
 OF_ARRAYS = {
     "photographs": (
-        lambda n: plots.photographs(IMAGES[:n], ["a\nb"] * n, columns=4),
+        lambda n: pictures.photographs(IMAGES[:n], ["a\nb"] * n, columns=4),
         ["8 images", "a, b"],
     ),
     "samples": (
-        lambda n: plots.samples(IMAGES[:n], np.arange(n) % 3, CLASSES, each=2),
+        lambda n: pictures.samples(IMAGES[:n], np.arange(n) % 3, CLASSES, each=2),
         ["6 sample images", "airplane, bird, cat"],
     ),
     "mistakes": (
-        lambda n: plots.mistakes(IMAGES, [{"index": 3, "label": 0, "guess": 2, "confidence": 0.987}] * n, CLASSES),
+        lambda n: pictures.mistakes(IMAGES, [{"index": 3, "label": 0, "guess": 2, "confidence": 0.987}] * n, CLASSES),
         ["airplane, as cat, 98.7 %"],
     ),
-    "filters": (lambda n: plots.filters(np.ones((5, 5, 1, n))), ["8 learned filters of 5x5"]),
+    "filters": (lambda n: pictures.filters(np.ones((5, 5, 1, n))), ["8 learned filters of 5x5"]),
     "per_step": (
         lambda n: plots.per_step({"a": [3, 2, None], "b": {2: 1.5, 4: 0.5}} if n else {}, "error", reference={"c": 9}),
         ["a from 3.00 to 2.00", "b from 1.50 to 0.500", "line: c, 9"],
@@ -116,14 +116,14 @@ OF_ARRAYS = {
         ["n = 7: +0.80 [+0.40, +1.20]", "line at 1, margin"],
     ),
     "confusion": (
-        lambda n: plots.confusion([0, 1, 2, 2], "0121"[:n], CLASSES),
+        lambda n: pictures.confusion([0, 1, 2, 2], "0121"[:n], CLASSES),
         ["4 images, 1 wrong", "cat as bird, 1"],
     ),
 }
 FIXED = {
-    "feature_maps": lambda: plots.feature_maps(IMAGES[0], {"conv": np.ones((4, 4, 20)), "pool": np.ones((2, 2, 3))}),
+    "feature_maps": lambda: pictures.feature_maps(IMAGES[0], {"conv": np.ones((4, 4, 20)), "pool": np.ones((2, 2, 3))}),
     "functions": lambda: plots.functions(X, {"ReLU": np.maximum(X, 0), "softplus": np.logaddexp(0, X)}),
-    "nothing": plots.nothing,
+    "nothing": pictures.nothing,
 }
 ALL = {name: lambda draw=draw: draw(runs()) for name, (draw, _) in OF_FRAMES.items()}
 ALL |= {name: lambda draw=draw: draw(8) for name, (draw, _) in OF_ARRAYS.items()} | FIXED
@@ -166,7 +166,7 @@ def test_figure_of_runs(name):
     assert all(words in picture.alt for words in expected), picture.alt
     assert parse(shown(picture)[1])
     assert parse(shown(draw(runs(seeds=1)))[1])
-    assert draw(EMPTY).alt == plots.nothing().alt
+    assert draw(EMPTY).alt == pictures.nothing().alt
 
 
 @pytest.mark.parametrize("name", OF_ARRAYS)
@@ -175,27 +175,27 @@ def test_figure_of_arrays(name):
     picture = draw(8)
     assert all(words in picture.alt for words in expected), picture.alt
     assert shown(picture)
-    assert draw(0).alt == plots.nothing().alt
+    assert draw(0).alt == pictures.nothing().alt
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def all_shown():
     return {name: shown(draw()) for name, draw in ALL.items()}
 
 
-def test_a_picture_is_the_same_every_time(pictures):
-    assert {name: shown(draw()) for name, draw in ALL.items()} == pictures
+def test_a_picture_is_the_same_every_time(all_shown):
+    assert {name: shown(draw()) for name, draw in ALL.items()} == all_shown
 
 
-def test_no_id_stands_twice_on_a_page(pictures):
-    ids = [i for mime, content in pictures.values() if mime == "image/svg+xml" for i in parse(content)[1]]
+def test_no_id_stands_twice_on_a_page(all_shown):
+    ids = [i for mime, content in all_shown.values() if mime == "image/svg+xml" for i in parse(content)[1]]
     assert len(ids) > 100
     assert len(ids) == len(set(ids))
 
 
-def test_photographs_are_png_and_plots_are_not(pictures):
+def test_photographs_are_png_and_plots_are_not(all_shown):
     photos = {"photographs", "samples", "mistakes", "filters", "feature_maps"}
-    for name, (mime, content) in pictures.items():
+    for name, (mime, content) in all_shown.items():
         assert mime == ("image/png" if name in photos else "image/svg+xml"), name
         if name in photos:
             assert base64.b64decode(content).startswith(b"\x89PNG")
@@ -203,10 +203,10 @@ def test_photographs_are_png_and_plots_are_not(pictures):
 
 def test_what_a_run_lacks_is_left_out():
     unvalidated = runs(validation=False)
-    assert plots.errors(unvalidated, "val_error").alt == plots.nothing().alt
-    assert plots.tradeoff(unvalidated, measure="val_error").alt == plots.nothing().alt
+    assert plots.errors(unvalidated, "val_error").alt == pictures.nothing().alt
+    assert plots.tradeoff(unvalidated, measure="val_error").alt == pictures.nothing().alt
     assert "validation:" not in plots.learning_curves(unvalidated).alt
-    assert plots.per_step(plots.probe(runs(), "updates_end", "cosine"), "cosine").alt == plots.nothing().alt
+    assert plots.per_step(plots.probe(runs(), "updates_end", "cosine"), "cosine").alt == pictures.nothing().alt
     assert plots.probe(runs(), "unknown") == {}
     fewer = plots.errors(pd.concat([runs(1), unvalidated.assign(arm="other")]), "val_error")
     assert "tied n = 2" in fewer.alt
@@ -225,7 +225,7 @@ def test_a_difference_without_interval_and_a_zero_on_a_logarithmic_axis_are_left
     picture = plots.per_step({"gap": [1e-3, 0, 1e-5], "none": [0, 0]}, "gap", log=True)
     assert parse(picture.data)
     assert "gap from 0.00100 to 1.00e-05." in picture.alt
-    assert plots.per_step({"none": [0, 0]}, "gap", log=True).alt == plots.nothing().alt
+    assert plots.per_step({"none": [0, 0]}, "gap", log=True).alt == pictures.nothing().alt
 
 
 def test_counts_have_no_decimals():
@@ -239,17 +239,17 @@ def test_probe_picks_a_field_of_the_value_or_of_each_entry():
 
 
 def test_numbers_in_prose():
-    assert plots.pm([12.0, 12.4, 12.8]) == "12.4 ± 0.4"
-    assert plots.pm(pd.Series([1.26, None]), 2) == "1.26"
-    assert plots.pm(3) == "3.0"
-    assert plots.pm([]) == plots.pm([None]) == "-"
+    assert prose.pm([12.0, 12.4, 12.8]) == "12.4 ± 0.4"
+    assert prose.pm(pd.Series([1.26, None]), 2) == "1.26"
+    assert prose.pm(3) == "3.0"
+    assert prose.pm([]) == prose.pm([None]) == "-"
 
 
 def test_show_displays_the_source_and_say_the_text(monkeypatch):
     displayed = []
     monkeypatch.setattr("IPython.display.display", displayed.append)
-    plots.show(plots.pm, plots.Picture.__repr__)
-    plots.say("**12**")
+    prose.show(prose.pm, pictures.Picture.__repr__)
+    prose.say("**12**")
     source, text = (markdown.data for markdown in displayed)
     assert source.startswith("```python\ndef pm(values")
     assert "\n\ndef __repr__(self)" in source
@@ -258,9 +258,9 @@ def test_show_displays_the_source_and_say_the_text(monkeypatch):
 
 def test_families_keep_their_colours():
     colours = plots.colours(["untied n = 3", "untied n = 7", "tied n = 7", "plain n = 7", "shared norm", "group norm"])
-    assert colours["untied n = 7"] == plots.COLOURS["untied"].lower()
-    assert colours["tied n = 7"] == plots.COLOURS["tied"].lower()
-    assert colours["plain n = 7"] == plots.COLOURS["plain"].lower()
+    assert colours["untied n = 7"] == pictures.COLOURS["untied"].lower()
+    assert colours["tied n = 7"] == pictures.COLOURS["tied"].lower()
+    assert colours["plain n = 7"] == pictures.COLOURS["plain"].lower()
     assert len(set(colours.values())) == 6
 
 

@@ -1,0 +1,39 @@
+"""Numbers in sentences, and what shows them in a notebook."""
+
+import inspect
+import textwrap
+
+import pandas as pd
+
+
+def pm(values, digits=1):
+    """A mean in prose: "12.3 ± 0.4" (standard deviation), "12.3" of one value, "-" of none; None is skipped."""
+    values = pd.Series(values, dtype=float).dropna()
+    spread = f" ± {values.std():,.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():,.{digits}f}{spread}" if len(values) else "-"
+
+
+def say(text):
+    """Shows Markdown: prose whose numbers come from records, through an f-string."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(text))
+
+
+def show(*objects):
+    """Shows the source of functions, classes or methods, so that a notebook need not repeat what it calls."""
+    say("```python\n" + "\n\n".join(textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects) + "\n```")
+
+
+def short(value, form=".3g"):
+    """272474 -> "272k", for labels; with "#.3g" a measured 13 is "13.0"."""
+    size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
+    return f"{value / size:{form}}".rstrip(".") + unit
+
+
+def extremes(values, where=""):
+    """The lowest and the highest of {label: number}, as a sentence; "" where there are not two."""
+    if len(values) < 2:
+        return ""
+    low, high = (f"{label}, {short(values[label])}" for label in (f(values, key=values.get) for f in (min, max)))
+    return f"Lowest{where}: {low}; highest: {high}."
