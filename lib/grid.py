@@ -6,6 +6,8 @@ import time
 from collections import Counter, deque
 from pathlib import Path
 
+import pandas as pd
+
 from lib import data as datasets
 from lib import experiments, machine, runs, train
 from lib.records import Busy, StoreError
@@ -34,6 +36,17 @@ def get(claim, profile, seed=0, seeds=1):
         complete(wanted, store)
     stores = ((level, runs.read(folder)) for level, folder in ((profile, store), runs.beside(profile)))
     return experiments.fullest(stores, claim, seed, seeds, standin)[1]
+
+
+def compared(profile, seed=0, seeds=1):
+    """The tied and untied nets to be drawn beside each other, and the column with their errors: C11's and a smaller
+    pair; while the full-scale runs of these are not all there, those of `early`, which tell more than quick ones."""
+    main, smaller, early = (get(claim, profile, seed, seeds) for claim in ("C11", "shallower", "early"))
+    images = max(main.n_train, default=0)
+    if images < max(early.n_train, default=0):
+        return early, "val_error"
+    pairs = pd.concat([main, smaller])
+    return pairs[pairs.n_train == images], "test_error"  # the smaller pair may be recorded where the others are not
 
 
 def check(name, profile):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import checks, data, experiments, grid, machine, recorder, runs, train
@@ -247,6 +248,20 @@ def test_a_store_goes_on_in_the_precision_that_it_was_begun_in(monkeypatch, caps
         "2 of 3 runs are missing",
         "going on in float32, as local/ was begun, which is slower on this machine than its own",
     ]
+
+
+def test_nets_to_compare_are_of_one_size_and_the_largest_there_is(monkeypatch):
+    def found(**images):
+        frames = {name: pd.DataFrame({"arm": [name], "n_train": [n]}) for name, n in images.items()}
+        monkeypatch.setattr(grid, "get", lambda claim, *_: frames.get(claim, experiments.select([], claim, "smoke")))
+        table, measure = grid.compared("paper")
+        return list(table.arm), measure
+
+    quick, early, full = 10_000, 45_000, 50_000
+    assert found(C11=quick, shallower=full, early=early) == (["early"], "val_error")
+    assert found(C11=quick, shallower=full) == (["C11"], "test_error")
+    assert found(C11=full, shallower=full, early=early) == (["C11", "shallower"], "test_error")
+    assert found() == ([], "test_error")
 
 
 # --- the command line ---
