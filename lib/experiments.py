@@ -19,6 +19,7 @@ CLAIMS = (
     "C1",
     "C2",
     "walk",
+    "simpler",
     "C7",
     "C8",
     "C15",
@@ -52,7 +53,7 @@ NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
 # The pages and what they ask for.
 PAGES = {
     "01_data": ("C14",),
-    "02_cnn": ("C1", "C2", "C3", "C16"),
+    "02_cnn": ("C1", "C2", "C3", "C16", "simpler"),
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
