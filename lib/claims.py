@@ -92,15 +92,31 @@ def title(findings):
     return {"experiment": half("C7", "C8", "C15"), "thesis": half("C11")}
 
 
-def early(records):
-    """What the records say of C11 before its own full-scale runs are all there, in words; or None."""
-    arms = Arms(experiments.select(records, "early", "paper"))
-    tied, untied = (next((a for a in arms if a.startswith(family)), None) for family in ("tied", "untied"))
-    if tied is None or untied is None or len(arms[tied]) != len(arms[untied]):
-        return None
-    run = arms[tied][0].experiment
-    nets = f"nets of {6 * run['options']['n'] + 2} layers after {run['recipe']['epochs']} epochs, on validation images"
-    return f"{nets}: {arms.difference(tied, untied):pp}, {len(arms[tied])} seeds"
+# Designs whose full-size runs tell of the thesis before C11's do: the two arms, and what their difference is.
+MEANWHILE = {
+    "early": (
+        "tied n = 7",
+        "untied n = 7",
+        "error with shared weights minus error without, nets of 44 layers after ten epochs",
+    ),
+    "budget": (
+        "tied, 16 layers",
+        "untied, 44 layers",
+        "error of a smaller net with shared weights, 16 layers, after thirty epochs minus that of ResNet-44 after ten, "
+        "which take more computation",
+    ),
+}
+
+
+def meanwhile(records):
+    """What full-size runs say of the thesis before C11's own are all there, on validation images: a list of sentences
+    without a full stop, of those designs in MEANWHILE whose two arms were run on the same seeds."""
+    said = []
+    for design, (tied, untied, words) in MEANWHILE.items():
+        arms = Arms(experiments.select(records, design, "paper"))
+        if {tied, untied} <= set(arms) and len(arms[tied]) == len(arms[untied]):
+            said.append(f"{words}: {arms.difference(tied, untied):pp}, {len(arms[tied])} seeds")
+    return said
 
 
 def show(name, profile, seed=0, seeds=1, short=False):

@@ -15,12 +15,16 @@ BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL
 
 def table(records, quick):
     """What the recorded runs, of full scale and quick ones, say of each claim, as a Markdown table."""
-    halves, early = claims.title(claims.judge("paper", records)), claims.early(records)
-    undecided = early and halves["thesis"] == "[?]"
+    halves = claims.title(claims.judge("paper", records))
+    meanwhile = claims.meanwhile(records) if halves["thesis"] == "[?]" else []
     rows = [
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet)."
-        + (f" So far the error with shared weights minus that without, {early}." if undecided else ""),
+        + " Full-size runs so far, on validation images:"
+        * bool(meanwhile),
+        "",
+        *(f"- {said};" for said in meanwhile[:-1]),
+        *(f"- {said}." for said in meanwhile[-1:]),
         "",
         "| claim | the paper | number | recorded | quick run | verdict |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -389,7 +389,7 @@ def front(job, records):
     page = {claim: page for page, asked in reversed(job.pages.items()) for claim in asked}
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
-        "early": claims.early(recorded),
+        "meanwhile": claims.meanwhile(recorded),
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
         "profile": job.beside,
         "publish": job.publish,

@@ -384,18 +384,21 @@ def test_seeds_are_those_of_the_arms_that_are_compared():
     assert judged("C3", made_up("C3")).n == 3  # the nets without norm take one
 
 
-def test_before_its_own_runs_are_there_shorter_ones_tell_of_c11():
+def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
     records = {
         r["key"]: r
-        for label, e in experiments.arms("early", "paper").items()
+        for design in claims.MEANWHILE
+        for label, e in experiments.arms(design, "paper").items()
         for s in range(3)
         for r in [record(e, s, error=12.0 if label.startswith("tied") else 10.0)]
     }
-    said = claims.early(list(records.values()))
-    assert said.startswith("nets of 44 layers after 10 epochs, on validation images: +2.00 pp [")
-    assert said.endswith("3 seeds")
-    assert claims.early([r for r in records.values() if r["experiment"]["architecture"] == "resnet"]) is None
-    assert claims.early([]) is None
+    early, budget = claims.meanwhile(list(records.values()))
+    assert early.startswith("error with shared weights minus error without, nets of 44 layers")
+    assert "16 layers" in budget
+    assert all(": +2.00 pp [" in said and said.endswith("3 seeds") for said in (early, budget))
+    fewer = [r for r in records.values() if r["seed"] < 2 or r["experiment"]["architecture"] == "resnet"]
+    assert claims.meanwhile(fewer) == []
+    assert claims.meanwhile([]) == []
 
 
 def test_too_few_seeds_mean_not_run():
