@@ -321,7 +321,7 @@ def _flops(experiment):
     """Forward FLOPs an image, roughly: 6n convolutions of width 16 on 32 x 32 pixels, or what costs the same."""
     n, width = experiment.options.get("n"), experiment.options.get("width", 16)
     if not n:
-        return {"resnet18": 1.1e9}.get(experiment.architecture, 2e6)
+        return {"resnet18": 1.1e9, "feedback": 2.2e8}.get(experiment.architecture, 2e6)
     return 28e6 * np.mean(n) * (width / 16) ** 2
 
 
