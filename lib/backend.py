@@ -58,7 +58,7 @@ def _spread_out():
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
-def share(model):
+def split_batches(model):
     """Has each device of a net made in `spread` train on its part of every batch; otherwise, each takes it whole."""
     if replicas(model) == 1:
         return

@@ -16,7 +16,7 @@ from lib import machine, train
 from lib.records import Busy, lock, read_record, save
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
-COST = {  # architectures timed by `cost`, their batch and timed steps at full scale
+COST = {  # the nets that `cost` times, with their options
     "ResNet-18": ("resnet18", {}),
     "ResNet-18, ImageNet stem": ("resnet18", {"stem": "imagenet"}),
     "ResNet-20": ("resnet", {"n": 3}),

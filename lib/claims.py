@@ -5,6 +5,7 @@ Only full-scale runs on real data get a verdict; the smaller profiles compute th
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -92,31 +93,33 @@ def title(findings):
     return {"experiment": half("C7", "C8", "C15"), "thesis": half("C11")}
 
 
-# Designs whose full-size runs tell of the thesis before C11's do: the two arms, and what their difference is.
-MEANWHILE = {
-    "early": (
-        "tied n = 7",
-        "untied n = 7",
-        "error with shared weights minus error without, nets of 44 layers after ten epochs",
-    ),
-    "budget": (
-        "tied, 16 layers",
-        "untied, 44 layers",
-        "error of a smaller net with shared weights, 16 layers, after thirty epochs minus that of ResNet-44 after ten, "
-        "which take more computation",
-    ),
-}
+# Designs whose full-size runs tell of the thesis before C11's do, and the tied and the untied arm that they compare.
+INTERIM = {"early": ("tied n = 7", "untied n = 7"), "budget": ("tied, 16 layers", "untied, 44 layers")}
 
 
-def meanwhile(records):
-    """What full-size runs say of the thesis before C11's own are all there, on validation images: a list of sentences
-    without a full stop, of those designs in MEANWHILE whose two arms were run on the same seeds."""
+def interim(records):
+    """What the runs of INTERIM say of the thesis, on validation images, until C11's own are all there: sentences
+    without a full stop, of those designs whose two arms were run alike on the same seeds."""
+    if judge("paper", records, only=["C11"])[0].source == "recorded":
+        return []
     said = []
-    for design, (tied, untied, words) in MEANWHILE.items():
+    for design, pair in INTERIM.items():
         arms = Arms(experiments.select(records, design, "paper"))
-        if {tied, untied} <= set(arms) and len(arms[tied]) == len(arms[untied]):
-            said.append(f"{words}: {arms.difference(tied, untied):pp}, {len(arms[tied])} seeds")
+        seeds = [{run.seed for run in arms.get(arm, ())} for arm in pair]
+        if seeds[0] and seeds[0] == seeds[1]:
+            with contextlib.suppress(Mixed):
+                found = f"{arms.difference(*pair):pp}, {len(seeds[0])} seed{'s' * (len(seeds[0]) > 1)}"
+                tied, untied = (_spent(arms[arm][0]) for arm in pair)
+                said.append(f"error with shared weights ({tied}) minus error without ({untied}): {found}")
     return said
+
+
+def _spent(run):
+    """The size of a net and its training, in words."""
+    n = run.experiment["options"]["n"]
+    blocks = sum(n) if isinstance(n, list) else 3 * n
+    size = f"{2 * blocks + 2} layers, {run.parameters / 1e3:.0f}k weights, {run.flops / 1e6:.0f}M operations"
+    return f"{size}, {len(run.curve)} epochs"
 
 
 def show(name, profile, seed=0, seeds=1, short=False):
@@ -127,7 +130,7 @@ def show(name, profile, seed=0, seeds=1, short=False):
     from IPython.display import Markdown, display
 
     judged = []
-    for level, folder in dict.fromkeys(((profile, runs.store(profile)), runs.beside(profile))):
+    for level, folder in runs.stores(profile):
         records = runs.read(folder)
         judged += (judge(level, records, seed, seeds, fake, only=[name]) for fake in (False, True))
     (f,) = fullest(*judged)

@@ -32,7 +32,7 @@ PATIENCE = "20s"  # with a scheduler that does not answer
 _ONE_RUN = threading.Lock()
 
 
-class Share(WorkerPlugin):
+class Cores(WorkerPlugin):
     """Gives each of `workers` processes of one machine its share of the cores, and of the GPUs where there are
     several."""
 
@@ -76,7 +76,7 @@ def connect(workers=None, scheduler=None):
             ) as cluster,
             Client(cluster) as client,
         ):
-            client.register_plugin(Share(workers, len(machine.gpus())))
+            client.register_plugin(Cores(workers, len(machine.gpus())))
             yield client
         return
     try:
@@ -128,8 +128,8 @@ def complete(wanted, store, until=None, *, client, work=None):
             stop.set()
         for flight in flying.values():
             flight.close()
-    if until is not None and (left := grid.missing(wanted, store)):
-        raise grid.Stopped(f"stopped in time, {len(left)} runs are still missing")
+    if until is not None and time.monotonic() > until and (left := grid.missing(wanted, store)):
+        raise grid.Stopped(f"stopped in time, {grid.count(left)} still missing")
 
 
 class _Flight:

@@ -4,6 +4,11 @@ import sys
 from collections.abc import Callable
 
 
+def say(line):
+    """A line for the user, on stderr: what a command computes stays alone on stdout."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def ended(work: Callable, *expected, interrupted="interrupted"):
     """Calls work() and returns the exit code: what it returns (None is 0), 1 after an error, 130 after Ctrl-C.
 
@@ -25,5 +30,5 @@ def ended(work: Callable, *expected, interrupted="interrupted"):
         if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's word for it
             raise
         line, code = "out of memory in TensorFlow: what was finished is kept, so start it again", 1
-    print(line, file=sys.stderr, flush=True)
+    say(line)
     return code

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lib import commands, standin
+from lib.commands import say
 
 
 class DataError(Exception):
@@ -315,17 +316,13 @@ def _load(name: str, data_dir: str) -> Dataset:
     try:
         dataset = dataset or from_folder(name, cache_folder(), "cache")
     except DataError as error:
-        _say(f"{error}; fetching it again")
+        say(f"{error}; fetching it again")
     return dataset or _download(name) or _stand_in(name)
 
 
 def cache_folder() -> Path:
     """Where downloaded data sets are kept, one npz file each."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recnet-report"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 _silent_hosts: set[str] = set()
@@ -340,7 +337,7 @@ def _download(name: str) -> Dataset | None:
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 for file, sha256 in files.items():
-                    _say(f"{name}: fetching {file} from {host}")
+                    say(f"{name}: fetching {file} from {host}")
                     _fetch(base + file, sha256, folder)
                 dataset = from_folder(name, Path(folder), "download")
             _store(dataset)
@@ -348,8 +345,8 @@ def _download(name: str) -> Dataset | None:
         except (OSError, ValueError, ImportError, DataError) as error:  # ValueError: pooch's word for a wrong hash
             if isinstance(error, TimeoutError):
                 _silent_hosts.add(host)
-            _say(f"{name}: {host} failed: {type(error).__name__}, {error!s:.100}")
-    _say(f"{name}: no mirror delivers it, so stand-in data are drawn")
+            say(f"{name}: {host} failed: {type(error).__name__}, {error!s:.100}")
+    say(f"{name}: no mirror delivers it, so stand-in data are drawn")
     return None
 
 
@@ -380,7 +377,7 @@ def _fetch(url: str, sha256: str, folder: str) -> None:
         if speed < MIN_SPEED:
             transfer.abandoned = True
             raise TimeoutError(f"less than {MIN_SPEED / 1e3:.0f} kB/s")
-        _say(f"  {before / 1e6:.0f} of {transfer.total / 1e6:.0f} MB, {speed / 1e6:.1f} MB/s")
+        say(f"  {before / 1e6:.0f} of {transfer.total / 1e6:.0f} MB, {speed / 1e6:.1f} MB/s")
         thread.join(WINDOW)
     if errors:
         raise errors[0]
@@ -415,7 +412,7 @@ def _store(dataset: Dataset) -> None:
             np.savez(Path(part, file), **{key: getattr(dataset, key) for key in _KEYS})
             Path(part, file).replace(folder / file)
     except OSError as error:
-        _say(f"{dataset.name}: can't be kept in {folder} ({error.strerror}): the next process will fetch it again")
+        say(f"{dataset.name}: can't be kept in {folder} ({error.strerror}): the next process will fetch it again")
 
 
 @lru_cache
@@ -470,7 +467,7 @@ def _verify():
     for d in datasets:
         print(f"{d.name}: {len(d.y_train):,} + {len(d.y_test):,} images from {d.source}, identity {d.identity[:12]}")
     if any(d.standin for d in datasets):
-        _say(f"these are stand-in data; {HOW_TO_GET}")
+        say(f"these are stand-in data; {HOW_TO_GET}")
         return 1
     return 0
 

@@ -321,9 +321,9 @@ class Design:
         return arms | {"a correct depth-1 net, final": self.cifar("resnet", recipe, self.size.long, n=1)}
 
     def C16(self):
-        return self.C4() | self.simpler()
+        return self.C4() | self.baselines()
 
-    def simpler(self):
+    def baselines(self):
         """C16's nets on MNIST, which take minutes: the CNN and what has no convolutions."""
         nets = {"CNN": "mnist_cnn", "softmax regression": "softmax", "MLP": "mlp"}
         return {f"MNIST {label}": self.mnist(net) for label, net in nets.items()}

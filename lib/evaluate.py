@@ -11,7 +11,7 @@ TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weight
 
 def kept():
     """The runs in results/ whose weights were kept, of full scale first."""
-    stores = ((store, profile) for store, profile in ((runs.RESULTS, "paper"), (runs.QUICK, "quick")))
+    stores = ((runs.RESULTS, "paper"), (runs.QUICK, "quick"))
     folders = (
         store / experiment.key(seed, data.load(experiment.dataset).identity)
         for store, profile in stores
@@ -29,7 +29,7 @@ def main(argv=None):
     argparse.ArgumentParser(
         prog="python -m lib.evaluate", description="The kept nets, evaluated again from their weights."
     ).parse_args(argv)
-    return commands.ended(_evaluate, StoreError)
+    return commands.ended(_evaluate, StoreError, data.DataError)
 
 
 def _evaluate():

@@ -19,7 +19,7 @@ CLAIMS = (
     "C1",
     "C2",
     "walk",
-    "simpler",
+    "baselines",
     "C7",
     "C8",
     "C15",
@@ -53,15 +53,16 @@ NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
 # The pages and what they ask for.
 PAGES = {
     "01_data": ("C14",),
-    "02_cnn": ("C1", "C2", "C3", "C16", "simpler"),
+    "02_cnn": ("C1", "C2", "C3", "C16", "baselines"),
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
     "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shallower"),
-    "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
+    "07_beyond": ("B2", "B7", "B4", "C13", "C15", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }
+ALSO = {"08_cost": ("C6", "C11", "early", "shallower", "precision")}  # what a page that reads all records asks for
 
 
 def arms(claim, profile):

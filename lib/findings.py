@@ -55,6 +55,8 @@ class Finding:
         """How it was tested, what came out and what that means, in sentences for a student."""
         if self.source == "none":
             return VERDICTS["not run"][0]
+        if self.verdict == "not run":
+            return f"{self.how} It was measured on stand-in images: no verdict."
         number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}."
         meaning = self.means.get(self.verdict, VERDICTS[self.verdict][0])
         if self.paper.startswith("nothing"):
@@ -134,6 +136,16 @@ class Arms(dict):
     def ratio(self, above, below):
         """The ratio of two contrasts; `above` names every arm."""
         return stats.ratio(self.measured(above), list(above.values()), [below.get(a, 0) for a in above])
+
+
+class Shown(Arms):
+    """Arms on a page, where a comparison of unlike runs has no value, instead of raising Mixed."""
+
+    def contrast(self, weights, measure=error):
+        try:
+            return super().contrast(weights, measure)
+        except Mixed:
+            return Estimate(math.nan)
 
 
 def verdict(fact):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lib import data as datasets
 from lib import experiments, machine, runs, train
+from lib.commands import say
 from lib.records import Busy, StoreError
 
 PAUSE = runs.BUILD / ".pause"  # while this file exists, training waits between epochs: something is being timed
@@ -34,13 +35,13 @@ def get(claim, profile, seed=0, seeds=1):
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
     if not runs.read_only():
         complete(wanted, store)
-    stores = ((level, runs.read(folder)) for level, folder in ((profile, store), runs.beside(profile)))
+    stores = ((level, runs.read(folder)) for level, folder in runs.stores(profile))
     return experiments.fullest(stores, claim, seed, seeds, standin)[1]
 
 
 def compared(profile, seed=0, seeds=1):
     """The tied and untied nets to be drawn beside each other, and the column with their errors: C11's and a smaller
-    pair; while the full-scale runs of these are not all there, those of `early`, which tell more than quick ones."""
+    pair; while C11's full-scale runs are not all there, those of `early`, which tell more than quick ones."""
     main, smaller, early = (get(claim, profile, seed, seeds) for claim in ("C11", "shallower", "early"))
     images = max(main.n_train, default=0)
     if images < max(early.n_train, default=0):
@@ -100,7 +101,7 @@ def complete(wanted, store, until=None):
     precision = begun_in(store) if todo else "auto"
     while todo:
         if until is not None and time.monotonic() > until:
-            raise Stopped(f"stopped in time, {len(todo)} runs are still missing")
+            raise Stopped(f"stopped in time, {count(todo)} still missing")
         experiment, seed = todo[0]
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
@@ -118,6 +119,11 @@ def complete(wanted, store, until=None):
             busy = 0
 
 
+def count(wanted):
+    """How many runs these are: `1 run is`, `2 runs are`."""
+    return "1 run is" if len(wanted) == 1 else f"{len(wanted)} runs are"
+
+
 def describe(experiment, seed):
     """A run in a few words: `recnet n=3 on cifar10, rate 0.2, seed 0`."""
     options, recipe = " ".join(f"{name}={value}" for name, value in experiment.options.items()), experiment.recipe
@@ -125,10 +131,6 @@ def describe(experiment, seed):
     words += [f"draw {experiment.draw}"] if experiment.draw else []
     words += [f"rate {recipe.learning_rate:g}", *([] if recipe.precision == "auto" else [recipe.precision])]
     return ", ".join([*words, f"seed {seed}"])
-
-
-def say(line):
-    print(line, file=sys.stderr, flush=True)
 
 
 def progress(place, run, epochs, until=None, say=say):

@@ -267,7 +267,7 @@ def mlp(shape, units=512, depth=2):
     )
 
 
-def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20, width=1):
+def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20):
     """The paper's section 3.1.1: 5x5 convolution, pool, 5x5 convolution, pool, activation, fully connected, softmax.
 
     stride: the text's "stride of 2" is of the first convolution ("conv") or of the pooling ("pool").

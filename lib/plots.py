@@ -360,7 +360,9 @@ def speeds(series, unit):
 
 
 def differences(contrasts, bounds=None):
-    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}."""
+    """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}. One
+    without a value, of runs that can't be compared, has no row."""
+    contrasts = {label: estimate for label, estimate in contrasts.items() if np.isfinite(estimate[0])}
     rows, known = {}, [estimate for estimate in contrasts.values() if estimate[1] <= estimate[2]]
     for label, (value, low, high, *_) in contrasts.items():
         span = f" [{low:+.2f}, {high:+.2f}]" if low <= high else ""  # one seed has none

@@ -15,16 +15,15 @@ BLOCK = re.compile(r"(<!-- verdicts:.*?-->\n).*?(<!-- /verdicts -->)", re.DOTALL
 
 def table(records, quick):
     """What the recorded runs, of full scale and quick ones, say of each claim, as a Markdown table."""
-    halves = claims.title(claims.judge("paper", records))
-    meanwhile = claims.meanwhile(records) if halves["thesis"] == "[?]" else []
+    halves, interim = claims.title(claims.judge("paper", records)), claims.interim(records)
     rows = [
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet)."
         + " Full-size runs so far, on validation images:"
-        * bool(meanwhile),
+        * bool(interim),
         "",
-        *(f"- {said};" for said in meanwhile[:-1]),
-        *(f"- {said}." for said in meanwhile[-1:]),
+        *(f"- {said};" for said in interim[:-1]),
+        *(f"- {said}." for said in interim[-1:]),
         "",
         "| claim | the paper | number | recorded | quick run | verdict |",
         "| --- | --- | --- | --- | --- | --- |",

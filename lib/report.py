@@ -303,7 +303,7 @@ def forecast(job, selected):
     stale = [page for page in selected if not job.done(page)]
     if not stale:
         return "nothing has changed"
-    claims = [claim for page in stale for claim in job.pages[page]]
+    claims = [claim for page in stale for claim in job.pages[page] or experiments.ALSO.get(page, ())]
     wanted = [] if job.publish else experiments.wanted(claims, job.profile, job.seed, job.seeds)
     missing = [e for e, s in wanted if not train.finished(job.store / e.key(s, job.identities[e.dataset]))]
     seconds = PAGE * len(stale) + RUN * len(missing)
@@ -389,7 +389,7 @@ def front(job, records):
     page = {claim: page for page, asked in reversed(job.pages.items()) for claim in asked}
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
-        "meanwhile": claims.meanwhile(recorded),
+        "interim": claims.interim(recorded),
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
         "profile": job.beside,
         "publish": job.publish,

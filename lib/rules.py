@@ -28,7 +28,7 @@ claim = entering(CLAIMS)
 @claim(
     "C1",
     "A CNN on MNIST",
-    "The paper's small CNN was trained on 10,000 MNIST digits; which ones it took it does not say, so on five draws.",
+    "The paper's small CNN was trained on MNIST digits, which the paper leaves open: at full scale, on five draws.",
     "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
     "test error on 1,000 images",
     "%",

@@ -13,9 +13,7 @@ from lib.records import StoreError, read_record, sealed
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"  # the recorded evidence: full-scale runs on real data, committed
-QUICK = (
-    RESULTS / "quick"
-)  # recorded too: the quick runs, which are shown as indicative where full-scale ones are missing
+QUICK = RESULTS / "quick"  # recorded too: quick runs, shown as indicative where full-scale ones are missing
 # What is made here and never committed; the environment variable RECNET_BUILD names another folder (tests do).
 BUILD = Path(os.environ.get("RECNET_BUILD") or ROOT / "build").resolve()
 LOCAL = BUILD / "runs"  # runs made on this machine by the small profiles
@@ -31,15 +29,16 @@ def read_only():
     return bool(os.environ.get("RECNET_READ_ONLY"))
 
 
-def beside(profile):
-    """(profile, folder) of the runs that a page shows where those of full scale are not all recorded: the profile's
-    own, or, where nothing may be trained, the recorded quick ones."""
-    return ("quick", QUICK) if profile == "paper" and read_only() else (profile, store(profile))
+def stores(profile):
+    """[(profile, folder), ...] of the runs that a page may show: the profile's own and, where nothing may be trained,
+    the recorded quick ones, for claims whose full-scale runs are not all there."""
+    own = [(profile, store(profile))]
+    return [*own, ("quick", QUICK)] if profile == "paper" and read_only() else own
 
 
 def shown(profile):
     """All records that a page of a profile may show, but for the full-scale ones beside a smaller profile's."""
-    return [r for folder in dict.fromkeys((store(profile), beside(profile)[1])) for r in read(folder)]
+    return [r for _, folder in stores(profile) for r in read(folder)]
 
 
 def read(folder):

@@ -8,7 +8,6 @@ run that was killed and resumed ends with the same bits as one that was not (sam
 import dataclasses
 import hashlib
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine
+from lib.commands import say
 from lib.records import StoreError, archive, arrays, lock, read_record, read_weights, save, write
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
@@ -359,7 +359,7 @@ def compile_model(model, recipe, steps_per_epoch):
         metrics=["accuracy"],
         jit_compile=keras.backend.backend() == "jax",
     )
-    backend.share(model)
+    backend.split_batches(model)
 
 
 def smoothed_cross_entropy(smoothing=0.0):
@@ -394,10 +394,6 @@ def _checkpoint(folder, model, state):
     write(folder / "checkpoint.npz", lambda file: np.savez(file, *values, state=np.array(json.dumps(state))))
 
 
-def _say(line):
-    print(line, file=sys.stderr, flush=True)
-
-
 def _restore(folder, model, precision):
     """What `_checkpoint` saved, put into the model; None where there is none, or one of another machine's precision,
     or a damaged one, which is said. The next epoch's takes its place."""
@@ -405,7 +401,7 @@ def _restore(folder, model, precision):
         with archive(folder / "checkpoint.npz") as saved:
             state = json.loads(str(saved["state"]))
             if state["precision"] != precision:
-                _say(f"the checkpoint of run {folder.name} is in {state['precision']}, not {precision}: it starts over")
+                say(f"the checkpoint of run {folder.name} is in {state['precision']}, not {precision}: it starts over")
                 return None
             _assign(_state(model), arrays(saved, also="state"))
     except FileNotFoundError:
@@ -413,6 +409,6 @@ def _restore(folder, model, precision):
     except (MemoryError, PermissionError):  # the file may be whole
         raise
     except Exception:  # a damaged file can take a parser anywhere
-        _say(f"the checkpoint of run {folder.name} is damaged: the run starts over")
+        say(f"the checkpoint of run {folder.name} is damaged: the run starts over")
         return None
     return state

@@ -277,7 +277,7 @@ def test_all_designed_claims_are_judged_in_order():
     names = list(claims.CLAIMS)
     assert names == [f"C{i}" for i in range(1, 17)] + [f"B{i}" for i in range(1, 8)]
     # of C11 and C8, a reader's walk on MNIST, what 08_cost shows
-    others = {"first", "rates", "early", "budget", "shallower", "nearest", "walk", "simpler", "precision"}
+    others = {"first", "rates", "early", "budget", "shallower", "nearest", "walk", "baselines", "precision"}
     designed = {*experiments.CLAIMS, *experiments.CHECKS} - others
     assert set(names) == designed
 
@@ -385,20 +385,27 @@ def test_seeds_are_those_of_the_arms_that_are_compared():
 
 
 def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
-    records = {
+    made = {
         r["key"]: r
-        for design in claims.MEANWHILE
+        for design in claims.INTERIM
         for label, e in experiments.arms(design, "paper").items()
         for s in range(3)
         for r in [record(e, s, error=12.0 if label.startswith("tied") else 10.0)]
     }
-    early, budget = claims.meanwhile(list(records.values()))
-    assert early.startswith("error with shared weights minus error without, nets of 44 layers")
-    assert "16 layers" in budget
+    made = list(made.values())
+    early, budget = claims.interim(made)
+    assert early.startswith("error with shared weights (44 layers, ")
+    assert budget.startswith("error with shared weights (16 layers, ")
     assert all(": +2.00 pp [" in said and said.endswith("3 seeds") for said in (early, budget))
-    fewer = [r for r in records.values() if r["seed"] < 2 or r["experiment"]["architecture"] == "resnet"]
-    assert claims.meanwhile(fewer) == []
-    assert claims.meanwhile([]) == []
+
+    tied = [r for r in made if r["experiment"]["architecture"] == "recnet"]
+    untied = [r for r in made if r not in tied]
+    one_seed = [r for r in made if r["seed"] == 0]
+    assert [said.endswith(" pp, 1 seed") for said in claims.interim(one_seed)] == [True, True]
+    others = [r for r in tied if r["seed"] == 0] + [r for r in untied if r["seed"] == 1]
+    on_a_gpu = [r | {"machine": r["machine"] | {"device": "gpu:0"}} for r in tied]
+    for nothing in (untied, others, untied + on_a_gpu, made + headline(7.2), []):
+        assert claims.interim(nothing) == []
 
 
 def test_too_few_seeds_mean_not_run():
@@ -452,6 +459,7 @@ def test_stand_in_data_get_no_verdict():
             assert finding.verdict == "not run"
             assert finding.source == "quick run, stand-in data"
             assert finding.text.endswith("Stand-in data: no verdict.")
+            assert finding.plain.endswith("It was measured on stand-in images: no verdict.")
     assert judged("C11", made_up("C11", profile="quick", standin=True), "quick").verdict == "not run"  # not found
     assert judged("C14", [check("cifar10", profile="quick", standin=True)], "quick").verdict == "not run"
     assert judged("C9", [check("recurrence", profile="quick", standin=True)], "quick").verdict == "contradicted"
@@ -466,6 +474,8 @@ def test_devices_and_precisions_are_not_mixed():
         finding = judged("C11", records)
         assert (finding.verdict, finding.n) == ("not testable", 5)
         assert "cpu in float32 and on" in finding.text or "and on cpu in float32" in finding.text
+        on_a_page = findings.Shown(experiments.select(records, "C11", "paper"))
+        assert f"{on_a_page.difference('tied n = 7', 'untied n = 7'):pp}" == "no value"
     records = headline(7.2)
     for r in records:
         r["machine"] = r["machine"] | {"device": f"gpu:{r['seed']}"}

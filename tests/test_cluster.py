@@ -110,7 +110,7 @@ def test_each_worker_has_a_gpu_of_its_own_where_there_are_several(monkeypatch, v
             worker.delenv("CUDA_VISIBLE_DEVICES", raising=False)
             if visible:
                 worker.setenv("CUDA_VISIBLE_DEVICES", visible)
-            cluster.Share(3, 2).setup(SimpleNamespace(name=name))
+            cluster.Cores(3, 2).setup(SimpleNamespace(name=name))
             found.append(os.environ.pop("CUDA_VISIBLE_DEVICES"))
     assert found == seen
 

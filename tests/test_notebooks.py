@@ -191,6 +191,16 @@ def test_all_notebooks_run_by_the_command_that_readers_use(report):
     assert all(record["data"]["standin"] for record in records)
 
 
+@pytest.mark.parametrize("path", STORY, ids=lambda path: path.stem)
+def test_a_page_asks_for_the_runs_that_it_is_known_to_need(path):
+    """By these it is forecast, and made anew when they change."""
+    code = "\n".join(cell.source for cell in cells(nbformat.read(path, 4)))
+    asked = set(re.findall(r"(?:grid\.get|claims\.show)\(\"(\w+)\"", code))
+    if "grid.compared(" in code:
+        asked |= {"C11", "shallower", "early"}
+    assert asked <= {*experiments.PAGES[path.stem], *experiments.ALSO.get(path.stem, ())}
+
+
 @pytest.mark.parametrize("path", [path for path in PATHS if path not in STORY], ids=lambda path: path.stem)
 def test_the_others_run_too(report, path):
     program = "from lib.report import *; sys.exit(main(['--profile', 'smoke'], pages={sys.argv[1]: ()}))"

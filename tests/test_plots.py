@@ -221,7 +221,9 @@ def test_frontier_joins_what_no_cheaper_run_beats():
 
 
 def test_a_difference_without_interval_and_a_zero_on_a_logarithmic_axis_are_left_out():
-    assert "n = 7: +0.80." in plots.differences({"n = 7": stats.Estimate(0.8)}).alt
+    mixed = {"n = 7": stats.Estimate(0.8), "unlike": stats.Estimate(np.nan)}
+    assert "n = 7: +0.80." in plots.differences(mixed).alt
+    assert "unlike" not in plots.differences(mixed).alt
     picture = plots.per_step({"gap": [1e-3, 0, 1e-5], "none": [0, 0]}, "gap", log=True)
     assert parse(picture.data)
     assert "gap from 0.00100 to 1.00e-05." in picture.alt

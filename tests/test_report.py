@@ -376,7 +376,7 @@ def pages(tmp_path):
         rows[0] |= {"claim": HOSTILE, "paper": HOSTILE, "recorded": HOSTILE, "verdict": "partly"}
         front = {
             "halves": claims.title([]),
-            "meanwhile": how.get("meanwhile", []),
+            "interim": how.get("interim", []),
             "claims": [row | {"page": "01_first"} for row in rows],
         }
         index = site.build(folders, str(how), lambda: front | report)
@@ -609,7 +609,7 @@ def test_front_page(pages):
     assert order == ["A question? A promise."] * 3
     assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
     assert "Full-size runs" not in front.select_one(".halves").get_text()
-    pages(code("x"), key="k2", meanwhile=["tied minus untied: +2.00 pp", "another: -1.00 pp"])
+    pages(code("x"), key="k2", interim=["tied minus untied: +2.00 pp", "another: -1.00 pp"])
     first, second = (item.get_text() for item in pages.front.select(".halves > div:nth-of-type(2) li")[:2])
     assert first == "Full-size runs so far, on validation images: tied minus untied: +2.00\xa0pp"
     assert second == "another: −1.00\xa0pp"
