@@ -1,5 +1,7 @@
 """How every command ends: an exit code, and one line on stderr for whatever a user can cause."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -16,11 +18,16 @@ def ended(work: Callable, *expected, interrupted="interrupted"):
     told as well. Anything else is a fault of ours, and keeps its traceback.
     """
     try:
-        return work() or 0
+        code = work() or 0
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         line, code = interrupted, 130
     except expected as error:
         line, code = error, 1
+    except BrokenPipeError:  # who read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of the rest on leaving
+        return 128 + signal.SIGPIPE
     except OSError as error:
         where = error.filename or ("the disk" if error.errno else type(error).__name__)
         line, code = f"{where}: {error.strerror or error}", 1

@@ -79,8 +79,16 @@ def threads():
 
 
 def commit():
-    """The commit of the code, with "-dirty" behind it where files differ; "unknown" outside a checkout."""
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    """The commit of the code, with "-dirty" behind it where files differ; "unknown" outside a checkout.
+
+    What `make publish` writes does not count: else no page that it makes could name a commit."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    published = (":(top,exclude)report", ":(top,exclude)README.md")
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", *published)
+        return git("rev-parse", "--short", "HEAD") + "-dirty" * bool(dirty)
     return "unknown"

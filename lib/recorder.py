@@ -5,6 +5,7 @@ It exits 0 done or stopped in time, 1 failed, 2 bad arguments, 130 interrupted.
 
 import argparse
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -23,7 +24,7 @@ def main(argv=None):
     parser.add_argument(
         "--only", default=None, metavar="CLAIM", choices=experiments.NAMES, help=", ".join(experiments.NAMES)
     )
-    parser.add_argument("--hours", type=float, default=None, help="stop after this many hours, between epochs")
+    parser.add_argument("--hours", type=_hours, default=None, help="stop after this many hours, between epochs")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_count, help="train on this many Dask workers of this machine")
     where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://...")
@@ -40,6 +41,14 @@ def main(argv=None):
 
     known = datasets.DataError, StoreError, grid.PoolError
     return commands.ended(work, *known, interrupted="interrupted; finished epochs are kept")
+
+
+def _hours(text):
+    """A number of hours of the command line."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours: 0, 0.5, 2, ...")
 
 
 def _count(text):
@@ -75,7 +84,7 @@ def _record(profile, only, store, until, finish):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
     todo = grid.missing(wanted, store)
-    grid.say(f"{len(todo)} of {len(wanted)} runs are missing")
+    grid.say(f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing")
     grid.start_keras()
     if todo:
         _compare(store)

@@ -409,7 +409,7 @@ def arguments(argv, pages):
     parser.add_argument("--nb", metavar="NN", help="one notebook alone: 04, or 04_recnet_paper")
     parser.add_argument("--publish", action="store_true", help="render report/ from results/, training nothing")
     args = parser.parse_args(argv)
-    args.selected = [page for page in pages if args.nb in (None, page, page[:2])]
+    args.selected = [page for page in pages if args.nb in (None, page, page[:2], page[:2].lstrip("0"))]
     if not args.selected:
         parser.error(f"no notebook is called {args.nb!r}: choose from {', '.join(pages)}")
     if args.seeds < 1 or args.seed < 0:
@@ -453,7 +453,8 @@ def main(argv=None, **changes):
         job = prepare(args, changes)
         make(job, args.selected)
         if job.standin:
-            print(f"These are stand-in data; {data.HOW_TO_GET}")
+            smoke = "profile smoke takes no others, profile quick takes the real ones"
+            print(f"These are stand-in data; {smoke if job.profile == 'smoke' else data.HOW_TO_GET}")
 
     known = Failed, data.DataError, StoreError, site.SiteError
     goes_on = "interrupted: finished pages and epochs are kept, the same command goes on from there"

@@ -123,6 +123,9 @@ def ledger(records):
     return pd.DataFrame(rows)
 
 
+NONE = "no runs yet: make report makes some"
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m lib.runs", description="The runs at hand, as a table.")
     parser.add_argument(
@@ -130,7 +133,7 @@ def main(argv=None):
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array")
-    form.add_argument("--csv", action="store_true")
+    form.add_argument("--csv", action="store_true", help="comma-separated values")
     args = parser.parse_args(argv)
     if args.runs and not Path(args.runs).is_dir():
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
@@ -138,13 +141,15 @@ def main(argv=None):
 
 
 def _print(args):
-    table = ledger([r for folder in ([args.runs] if args.runs else (RESULTS, QUICK, LOCAL)) for r in read(folder)])
+    folders = {args.runs: Path(args.runs)} if args.runs else {"results": RESULTS, "quick": QUICK, "local": LOCAL}
+    tables = [ledger(read(folder)).assign(store=name) for name, folder in folders.items()]
+    table = pd.concat([part for part in tables if "key" in part] or [pd.DataFrame()])
     if args.json:
         print(table.to_json(orient="records", indent=1))
     elif args.csv:
-        print(table.to_csv(index=False), end="")
+        print(table.to_csv(index=False, float_format="%.6g"), end="")
     else:
-        print(table.round(2).to_string(index=False) if len(table) else "no runs yet: make report makes some")
+        print(table.to_string(index=False, na_rep="-", float_format="%.2f") if len(table) else NONE)
 
 
 if __name__ == "__main__":

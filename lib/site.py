@@ -118,7 +118,7 @@ def _render(site, page, linked, report):
     with _rendering(page):
         soup = _body(nbformat.read(site.executed / f"{page}.ipynb", 4))
     title = typeset(soup.h1.get_text()) if soup.h1 else label(page)
-    contents = _tidy(soup, site)
+    contents = _tidy(soup, site, linked)
     i = linked.index(page)
     parts = {
         "title": title,
@@ -147,7 +147,8 @@ def _render_text(site, name, linked, standin):
     mark = _mark(name, source, linked, site.texts, standin)
     if not _holds(site.folder / f"{name}.html", mark):
         soup = BeautifulSoup(_markdown()(source), "html.parser")
-        parts = {"title": typeset(soup.h1.get_text()) if soup.h1 else label(name), "contents": _tidy(soup, site)}
+        title = typeset(soup.h1.get_text()) if soup.h1 else label(name)
+        parts = {"title": title, "contents": _tidy(soup, site, linked)}
         parts |= {"body": str(soup), "before": None, "after": None}
         parts |= {"standin": standin, "profile": None, "publish": False, "small": [], "provenance": []}
         _write(site, name, mark, linked, parts | {"shows": hashlib.sha256(source.encode()).hexdigest()[:16]})
@@ -227,14 +228,18 @@ def _body(notebook):
     return BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
 
 
-def _tidy(soup, site):
-    """Makes a notebook's HTML fit for its page, in place. Returns its contents, [(level, id, text), ...]."""
+def _tidy(soup, site, linked):
+    """Makes a notebook's HTML fit for its page, in place. Returns its contents, [(level, id, text), ...].
+
+    linked: the pages that there are; a link to another becomes its text."""
     for foreign in soup.select("script, style[scoped], iframe, object, embed, link, img:not([src^='data:'])"):
         foreign.decompose()
     for heading in soup.select("h1")[1:]:
         heading.name = "h2"
     for link in soup.select("a[href]"):
         link["href"] = _target(link["href"], site)
+        if re.sub(r"\.html(#.*)?$", "", link["href"]) in set(site.pages) - set(linked):
+            link.unwrap()
     _fold(soup)
     _predict(soup)
     for number, figure in enumerate(soup.select("figure"), 1):

@@ -113,3 +113,11 @@ def test_too_little_memory_is_one_line():
     assert done.returncode == 1
     assert done.stderr.startswith("out of memory (Unable to allocate 2.00 GiB")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_who_has_enough_is_no_error():
+    """As `head`, which closes the pipe after its lines."""
+    code = "from lib import commands; sys.exit(commands.ended(lambda: print('line\\n' * 100_000)))"
+    command = f'{sys.executable} -c "import sys; {code}" | head -n 1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], cwd=runs.ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("line\n", "", 141)

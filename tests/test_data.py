@@ -844,6 +844,9 @@ def test_a_data_set_of_ones_own_can_be_loaded(monkeypatch, tmp_path):
     sizes = {"train": spec.n_train, "test": spec.n_test}
     arrays = {f"x_{part}": rng.integers(256, size=(n, 28, 28), dtype=np.uint8) for part, n in sizes.items()}
     arrays |= {f"y_{part}": rng.integers(10, size=n, dtype=np.uint8) for part, n in sizes.items()}
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"of MNIST")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert data.from_folder("fashion", tmp_path, "DATA_DIR") is None
     np.savez(tmp_path / "fashion.npz", **arrays)
     with pytest.raises(data.DataError, match=r"its arrays have sha256 [0-9a-f]{64}") as refused:
         data.load("fashion")

@@ -343,7 +343,8 @@ def test_what_is_recorded_takes_the_real_data_only(profile, trained, capsys, mon
     [
         (["--only", "C99"], "invalid choice: 'C99' (choose from"),
         (["--profile", "fast"], "invalid choice: 'fast' (choose from"),
-        (["--hours", "soon"], "invalid float value: 'soon'"),
+        (["--hours", "soon"], "'soon' is not a number of hours"),
+        (["--hours", "-1"], "'-1' is not a number of hours"),
         (["C11"], "unrecognized arguments: C11"),
     ],
 )

@@ -1,5 +1,8 @@
 """What a machine can compute in."""
 
+import re
+import subprocess
+
 import pytest
 
 from lib import machine
@@ -28,3 +31,24 @@ def test_bfloat16_only_where_it_is_faster(monkeypatch, vendor, flags, gpus, expe
 def test_unknown_precision():
     with pytest.raises(ValueError, match="unknown precision 'half'; choose one of auto, float32, bfloat16"):
         machine.real_precision("half")
+
+
+def test_the_commit_is_dirty_by_changes_but_those_of_publishing(monkeypatch, tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=x", "-c", "user.email=x", *arguments], check=True)
+
+    places = [tmp_path / name for name in ("lib/machine.py", "report/index.html", "README.md")]
+    for place in places:
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    monkeypatch.setattr(machine, "__file__", str(places[0]))
+    clean = machine.commit()
+    assert re.fullmatch("[0-9a-f]{7,}", clean)
+    for place in places[1:]:
+        place.write_text("2")
+    assert machine.commit() == clean
+    places[0].write_text("2")
+    assert machine.commit() == f"{clean}-dirty"
