@@ -4,11 +4,11 @@ environment  what must be installed, read from environment.yml
 commands     how every command ends
 standin      images drawn where there are no real ones
 data         MNIST and CIFAR-10; splits, subsets, augmentation
+machine      what this machine can compute in, and what a record says of it
 backend      what one backend of Keras does differently, beside its portable twin
 layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
 models       every network, by name
 probes       measuring a net: errors, gradients, read-outs
-machine      what this machine can compute in, and what a record says of it
 records      a run on disk: whole or not at all, sealed, locked
 train        one training run: Recipe, Experiment, Run, train()
 checks       what is measured without training

@@ -5,9 +5,13 @@ not otherwise at all, each beside the portable twin that every other backend tak
 import contextlib
 import logging
 import os
+from functools import lru_cache
 
 import keras
+import numpy as np
 from keras import ops
+
+from lib import machine
 
 # A page trains and evaluates many nets in one process; TensorFlow's advice against building many functions is beside
 # the point there.
@@ -116,6 +120,45 @@ def normalise(x, gamma, beta, mean, variance, epsilon):
     """x with this mean and variance, over the last axis, brought to beta and gamma; x's dtype."""
     scale = gamma * ops.rsqrt(variance + epsilon)
     return ops.cast(ops.cast(x, scale.dtype) * scale + (beta - mean * scale), x.dtype)
+
+
+SMALL = 4  # the side, in pixels, of the largest feature map that `kernel_by_products` is for
+
+
+@lru_cache(maxsize=1)
+def slow_kernel_gradients():
+    """Whether convolutions in bfloat16 take long for the gradient of their kernel on small feature maps: oneDNN's
+    program for matrix tiles (AMX) does, seven times as long as for the output with 256 channels on 4x4 pixels."""
+    return is_tensorflow() and "amx_bf16" in machine.cpu_info("flags").split()
+
+
+def kernel_by_products(x, kernel):
+    """keras.ops.conv(x, kernel, padding="same") whose gradient by the kernel is a matrix product for each of its
+    places. Equal to the convolution's own but for rounding.
+
+    x: (batch, height, width, channels); kernel: (rows, columns, channels, filters), odd in rows and columns. Needs
+    TensorFlow.
+    """
+    import tensorflow as tf
+
+    rows, columns, channels, filters = kernel.shape
+    height, width = x.shape[1:3]
+
+    @tf.custom_gradient
+    def convolve(x, kernel):
+        def gradient(dy):
+            dx = tf.nn.conv2d_transpose(dy, kernel, tf.shape(x), 1, "SAME")
+            padded = tf.pad(x, [[0, 0], [rows // 2] * 2, [columns // 2] * 2, [0, 0]])
+            outputs = tf.reshape(dy, (-1, filters))
+            products = [
+                tf.matmul(tf.reshape(padded[:, i : i + height, j : j + width], (-1, channels)), outputs, True)
+                for i, j in np.ndindex(rows, columns)
+            ]
+            return dx, tf.reshape(tf.stack(products), kernel.shape)
+
+        return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
+
+    return convolve(x, kernel)
 
 
 class SGD(keras.optimizers.SGD):

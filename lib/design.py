@@ -257,6 +257,14 @@ class Design:
         arms = {f"{arm}, 16 layers": self.cifar(net, epochs=30, final=False, **small) for arm, net in nets.items()}
         return arms | {"untied, 44 layers": self.B2()["untied"]}
 
+    def clock(self):
+        """How low the error of a tied net comes within the time of C11's nets: all images, and a wide net of few
+        layers, which the goals of time are set for (08)."""
+        if not self.full:
+            return {}
+        recipe, wide = replace(MODERN, label_smoothing=0.1), {"n": [1, 3, 3], "width": 64, "stem": "pooled"}
+        return {"tied, 16 layers": self.cifar("recnet", recipe, self.size.long, **wide)}
+
     def long(self, arm, **options):
         """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
         net = "recnet" if arm == "tied" else "resnet"

@@ -28,6 +28,7 @@ CLAIMS = (
     "rates",
     "early",
     "budget",
+    "clock",
     "C11",
     "B1",
     "C3",
@@ -62,7 +63,9 @@ PAGES = {
     "08_cost": (),
     "09_verdict": (),
 }
-ALSO = {"08_cost": ("C6", "C11", "early", "shallower", "precision")}  # what a page that reads all records asks for
+ALSO = {
+    "08_cost": ("C6", "C11", "early", "clock", "shallower", "precision")
+}  # what a page that reads all records asks for
 
 
 def arms(claim, profile):
@@ -78,13 +81,18 @@ def arms(claim, profile):
 
 def seeds(claim, profile, label="", seed=0, count=1):
     """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
-    choice that is only made on validation (one of the readings, a learning rate) takes one, and an arm that claims
-    share the most that any of them takes. Raises ValueError on a negative seed and on less than one."""
+    choice that is only made on validation (one of the readings, a learning rate) and a race against the clock take
+    one, and an arm that claims share the most that any of them takes. Raises ValueError on a negative seed and on less
+    than one."""
     if seed < 0 or count < 1:
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":
         return range(seed, seed + count)
-    if claim in ("first", "rates") or "no norm" in label or (claim in ("C7", "C8", "C15") and "final" not in label):
+    if (
+        claim in ("first", "rates", "clock")
+        or "no norm" in label
+        or (claim in ("C7", "C8", "C15") and "final" not in label)
+    ):
         return range(1)
     return range(5 if claim in FIVE_SEEDS or repr(arms(claim, profile).get(label)) in _five_seeded() else 3)
 

@@ -174,6 +174,17 @@ def _at(step, weights):
     return ops.take(ops.stack([w.value for w in weights]), ops.minimum(step, len(weights) - 1), axis=0)
 
 
+class Conv2D(keras.layers.Conv2D):
+    """Keras' convolution; where its kernel's gradient would be slow, that is computed in another way."""
+
+    def convolution_op(self, inputs, kernel):
+        kind = keras.backend.standardize_dtype(inputs.dtype), self.padding, self.strides, self.dilation_rate
+        small = max(inputs.shape[1:3]) <= backend.SMALL and all(side % 2 for side in self.kernel_size)
+        if small and kind == ("bfloat16", "same", (1, 1), (1, 1)) and backend.slow_kernel_gradients():
+            return backend.kernel_by_products(inputs, ops.cast(kernel, inputs.dtype))
+        return super().convolution_op(inputs, kernel)
+
+
 class ConvBlock(keras.layers.Layer):
     """Convolution, norm, activation, in this order; with `pre` norm, activation, convolution.
 
@@ -197,7 +208,7 @@ class ConvBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.pre = pre
-        self.conv = keras.layers.Conv2D(
+        self.conv = Conv2D(
             filters,
             kernel,
             stride,

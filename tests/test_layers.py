@@ -11,7 +11,8 @@ from conftest import randomise
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib.layers import NORMS, BatchNorm, ConvBlock, GroupNorm, ResidualBlock, Stage, StepCell, make_norm
+from lib import backend
+from lib.layers import NORMS, BatchNorm, Conv2D, ConvBlock, GroupNorm, ResidualBlock, Stage, StepCell, make_norm
 
 CHANNELS = 4
 
@@ -275,6 +276,49 @@ def test_the_fused_kernel_is_its_portable_twin(dtype, tolerance):
         results.append(trained(norm, x, norm.compute_dtype, dy))
     for name, a, b in zip(("y", "dx", "dgamma", "dbeta", "mean", "variance"), *results, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max(), err_msg=name)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(("kernel", "height", "width"), [(3, 4, 4), (3, 3, 2), (1, 4, 4), (5, 2, 4)])
+def test_a_kernels_gradient_by_products_is_the_convolutions_own(kernel, height, width, dtype, tolerance):
+    random = np.random.default_rng(0)
+    x, weights, dy = (
+        tf.cast(random.normal(size=size), dtype)
+        for size in ((8, height, width, 6), (kernel, kernel, 6, 10), (8, height, width, 10))
+    )
+    results = []
+    for convolve in (backend.kernel_by_products, partial(ops.conv, padding="same")):
+        with tf.GradientTape() as tape:
+            tape.watch([x, weights])
+            y = convolve(x, weights)
+        results.append([np.asarray(v, "float32") for v in (y, *tape.gradient(y, [x, weights], dy))])
+    for name, a, b in zip(("y", "dx", "dkernel"), *results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+@pytest.mark.parametrize(
+    ("side", "dtype", "options"),
+    [
+        (4, "mixed_bfloat16", {}),
+        (5, "mixed_bfloat16", {}),
+        (4, "float32", {}),
+        (4, "mixed_bfloat16", {"strides": 2}),
+        (4, "mixed_bfloat16", {"padding": "valid"}),
+    ],
+)
+def test_convolutions_take_products_where_their_own_gradient_is_slow(side, dtype, options, slow, monkeypatch):
+    monkeypatch.setattr(backend, "slow_kernel_gradients", lambda: slow)
+    taken = []
+    by_products = backend.kernel_by_products
+    monkeypatch.setattr(backend, "kernel_by_products", lambda *inputs: taken.append(1) or by_products(*inputs))
+    conv = Conv2D(5, 3, dtype=dtype, **{"padding": "same"} | options)
+    y = conv(images(2, side, side, 3))
+    assert bool(taken) == (slow and (side, dtype, options) == (4, "mixed_bfloat16", {}))
+    twin = keras.layers.Conv2D(5, 3, dtype=dtype, **{"padding": "same"} | options)
+    twin(images(2, side, side, 3))
+    twin.set_weights(conv.get_weights())
+    np.testing.assert_array_equal(np.asarray(y, "float32"), np.asarray(twin(images(2, side, side, 3)), "float32"))
 
 
 def test_batch_norm_is_that_of_keras():
