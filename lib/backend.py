@@ -5,11 +5,13 @@ not otherwise at all, each beside the portable twin that every other backend tak
 import contextlib
 import logging
 import os
+import random
 from functools import lru_cache
 
 import keras
 import numpy as np
 from keras import ops
+from keras.src.random import seed_generator  # nothing public says where Keras draws seeds from
 
 from lib import machine
 
@@ -29,6 +31,22 @@ def make_deterministic(seed):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def own_draws(seed):
+    """A context: the seeds of weights and dropout that Keras draws come from a generator of its own, seeded as
+    `make_deterministic` does.
+
+    Keras draws them from Python's global generator, of which other threads of the process draw too; Dask's do, at any
+    moment, and a net that is built just then would start from other weights.
+    """
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)  # noqa: S311, nothing is kept secret by it
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
 
 
 def spread(batch):

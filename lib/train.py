@@ -225,7 +225,7 @@ def _train(experiment, seed, data, folder, on_epoch, precision):
     sets = images(experiment, data)
     backend.make_deterministic(seed)
     precision = machine.real_precision(precision if recipe.precision == "auto" else recipe.precision)
-    with backend.spread(recipe.batch):
+    with backend.spread(recipe.batch), backend.own_draws(seed):
         model = build(experiment.architecture, experiment.options, shape, precision)
         compile_model(model, recipe, len(sets["train"][0]) // recipe.batch)
     state = _restore(folder, model, precision) or {"precision": precision, "curve": [], "probes": {}, "seconds": []}

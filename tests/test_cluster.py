@@ -28,7 +28,7 @@ from lib.train import Experiment, Recipe
 # Dask's own threads and sockets end when they end
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
-NET = Experiment("softmax", Recipe(epochs=3, learning_rate=0.1, momentum=0.9, batch=20), n_train=60, test=True)
+NET = Experiment("softmax", Recipe(epochs=3, learning_rate=0.01, momentum=0.9, batch=20), n_train=60, test=True)
 SLOW = Experiment("softmax", Recipe(epochs=40, learning_rate=0.1, momentum=0.9, batch=50), n_train=2000)
 
 

@@ -5,9 +5,11 @@ import dataclasses
 import importlib.util
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +113,33 @@ def test_the_same_seed_gives_the_same_run(uninterrupted, tmp_path):
     expected = uninterrupted()
     keras.utils.set_random_seed(123)  # whatever happened in this process since
     assert_identical(train.train(EXPERIMENT, 0, tmp_path), expected)
+
+
+def test_threads_that_draw_random_numbers_meanwhile_change_nothing(uninterrupted, tmp_path):
+    """As Dask's do in a worker, and those of a notebook's kernel may."""
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            random.random()  # noqa: S311
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        run = train.train(EXPERIMENT, 0, tmp_path)
+    finally:
+        done.set()
+        thread.join()
+    assert_identical(run, uninterrupted())
+
+
+def test_keras_own_seed_is_heeded_again_after_a_run(uninterrupted):
+    uninterrupted()
+    drawn = []
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(seed)
+        drawn.append(np.asarray(keras.layers.Dense(3)(np.ones((1, 4)))).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_another_seed_gives_another_run(uninterrupted, tmp_path):
