@@ -19,11 +19,10 @@ def table(records, quick):
     rows = [
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet)."
-        + " Full-size runs so far, on validation images:"
+        + " Full-size runs so far:"
         * bool(interim),
         "",
-        *(f"- {said};" for said in interim[:-1]),
-        *(f"- {said}." for said in interim[-1:]),
+        *(f"- {said}." for said in interim),
         "",
         "| claim | the paper | number | recorded | quick run | verdict |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -394,9 +394,14 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
     }
     made = list(made.values())
     early, budget = claims.interim(made)
-    assert early.startswith("error with shared weights (44 layers, ")
-    assert budget.startswith("error with shared weights (16 layers, ")
+    assert early.startswith("Validation error with shared weights (44 layers, ")
+    assert budget.startswith("Validation error with shared weights (16 layers, ")
     assert all(": +2.00 pp [" in said and said.endswith("3 seeds") for said in (early, budget))
+    (wide,) = experiments.arms(claims.RACE, "paper").values()
+    (said,) = claims.interim([record(wide, 0, error=7.0)])
+    assert said.startswith("Test error of a wider net with shared weights (16 layers, ")
+    assert ": 7.00 % [" in said
+    assert said.endswith("1 seed; published for ResNet-44, 0.66M weights: 7.17 %")
 
     tied = [r for r in made if r["experiment"]["architecture"] == "recnet"]
     untied = [r for r in made if r not in tied]

@@ -616,11 +616,12 @@ def test_front_page(pages):
     order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
     assert order == ["A question? A promise."] * 3
     assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
-    assert "Full-size runs" not in front.select_one(".halves").get_text()
-    pages(code("x"), key="k2", interim=["tied minus untied: +2.00 pp", "another: -1.00 pp"])
-    first, second = (item.get_text() for item in pages.front.select(".halves > div:nth-of-type(2) li")[:2])
-    assert first == "Full-size runs so far, on validation images: tied minus untied: +2.00\xa0pp"
-    assert second == "another: −1.00\xa0pp"
+    assert "Small runs" not in front.select_one(".halves").get_text()
+    pages(code("x"), key="k2", interim=["Tied minus untied: +2.00 pp", "Another: -1.00 pp"])
+    first, second, quick = (item.get_text() for item in pages.front.select(".halves > div:nth-of-type(2) li"))
+    assert first == "Tied minus untied: +2.00\xa0pp"
+    assert second == "Another: −1.00\xa0pp"
+    assert quick.startswith("Small runs at equal depth: ")
 
 
 def test_front_page_shows_the_figure_tagged_as_the_story(pages, tmp_path):
