@@ -110,12 +110,14 @@ def interim(records):
         if seeds[0] and seeds[0] == seeds[1]:
             with contextlib.suppress(Mixed):
                 found = f"{arms.difference(*pair):pp}, {_seeds(len(seeds[0]))}"
-                tied, untied = (_spent(arms[arm][0]) for arm in pair)
-                said.append(f"Validation error with shared weights ({tied}) minus that without ({untied}): {found}")
+                tied, untied = (arms[arm][0] for arm in pair)
+                share = tied.flops * len(tied.curve) / (untied.flops * len(untied.curve))
+                nets = f"with shared weights ({_size(tied)}) minus that without ({_size(untied)})"
+                said.append(f"Validation error {nets}, for {100 * share:.0f} % of its computation: {found}")
     arms = Arms(experiments.select(records, RACE, "paper"))
     for arm, (run, *more) in arms.items():
         found = f"{arms.mean(arm):%}, {_seeds(1 + len(more))}; published for ResNet-44, 0.66M weights"
-        wide = f"Test error of a wider net with shared weights ({_spent(run)})"
+        wide = f"Test error of a wider net with shared weights ({_size(run)})"
         said.append(f"{wide}: {found}: {rules.PUBLISHED[7]} %")
     return said
 
@@ -124,12 +126,11 @@ def _seeds(count):
     return f"{count} seed{'s' * (count > 1)}"
 
 
-def _spent(run):
-    """The size of a net and its training, in words."""
+def _size(run):
+    """The size of a net and of its training, in words."""
     n = run.experiment["options"]["n"]
     blocks = sum(n) if isinstance(n, list) else 3 * n
-    size = f"{2 * blocks + 2} layers, {run.parameters / 1e3:.0f}k weights, {run.flops / 1e6:.0f}M operations"
-    return f"{size}, {len(run.curve)} epochs"
+    return f"{2 * blocks + 2} layers, {run.parameters / 1e6:.2f}M weights, {len(run.curve)} epochs"
 
 
 def show(name, profile, seed=0, seeds=1, short=False):
