@@ -121,7 +121,8 @@ def test_a_run_on_several_devices_is_that_on_one(monkeypatch, tmp_path):
     two = train.Run(tmp_path / "two" / one.key)
     assert (one.machine["replicas"], two.machine["replicas"]) == (1, 2)
     for a, b in zip(one.curve, two.curve, strict=True):
-        assert a == pytest.approx(b, abs=1e-4)
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+        assert a == pytest.approx(b, abs=1.5)  # an error moves by an image or none
     for a, b in zip(one.model.variables, two.model.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     assert one.probes["gradients_epoch1"]["ratio"] == pytest.approx(two.probes["gradients_epoch1"]["ratio"], rel=1e-2)

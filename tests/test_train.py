@@ -518,7 +518,7 @@ def test_an_unknown_probe_is_refused_before_any_training(tmp_path, monkeypatch):
 
 
 def test_a_tiny_net_learns_32_images_by_heart(tmp_path):
-    recipe = replace(train.MODERN, epochs=30, batch=16, augment=False, weight_decay=0.0)
+    recipe = replace(train.MODERN, epochs=30, batch=16, augment=False, weight_decay=0.0, precision="float32")
     run = train.train(Experiment("tiny", recipe, {"width": 16}, n_train=32, held_out=False), 0, tmp_path)
     assert run.curve[0]["train_error"] > 50
     assert run.train_error == 0
@@ -656,14 +656,16 @@ def test_an_epoch_drops_out_by_its_seed_and_number_alone(tiny):
     assert len(set.union(*drawn.values())) == 6  # no batch of one epoch has the mask of another's
 
 
-def test_an_epoch_reports_means_over_all_its_batches(tiny):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_epoch_reports_means_over_all_its_batches(tiny, smoothing):
     x, y = tiny.x_train[:40], tiny.y_train[:40]
     model = train.build("softmax", {}, (32, 32, 3), "float32")
-    recipe = Recipe(1, learning_rate=0.0, batch=8)  # a net that stays as it is can be asked afterwards
+    # a net that stays as it is can be asked afterwards
+    recipe = Recipe(1, learning_rate=0.0, batch=8, label_smoothing=smoothing)
     train.compile_model(model, recipe, 5)
     logs = train.run_epoch(model, recipe, x, y, 0, 0)
     z = np.asarray(model(x)).astype(float)
-    losses = np.log(np.exp(z).sum(1)) - z[np.arange(40), y]
+    losses = np.log(np.exp(z).sum(1)) - (1 - smoothing) * z[np.arange(40), y] - smoothing * z.mean(1)
     assert logs["loss"] == pytest.approx(losses.mean(), rel=1e-4)
     assert logs["accuracy"] == pytest.approx((z.argmax(1) == y).mean())
 
@@ -723,6 +725,25 @@ def test_sgd_with_nesterov_momentum_is_its_formula():
             w = w + (momentum * v - 0.01 * g if momentum else v)
             model.train_on_batch(x, y)
             np.testing.assert_allclose(np.asarray(model.trainable_variables[0]), w, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_net_trains_by_products_as_by_convolutions(monkeypatch, recompute):
+    x, y = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8), np.arange(8)
+    options = {"n": [1, 1, 2], "width": 4, "stem": "pooled", "recompute": recompute}  # the last maps are 2x2
+    after, taken, by_products = [], [], backend.kernel_by_products
+    monkeypatch.setattr(backend, "kernel_by_products", lambda *inputs: taken.append(1) or by_products(*inputs))
+    for slow in (False, True):
+        monkeypatch.setattr(backend, "slow_kernel_gradients", lambda slow=slow: slow)
+        model = train.build("recnet", options, (16, 16, 3), "bfloat16")
+        assert bool(taken) == slow
+        randomise(model)  # the same weights both times
+        train.compile_model(model, Recipe(1, 0.1, batch=8), 1)
+        before = [np.asarray(v) for v in model.trainable_variables]
+        model.train_on_batch(x, y)
+        after.append([np.asarray(v) - b for v, b in zip(model.trainable_variables, before, strict=True)])
+    for variable, a, b in zip(model.trainable_variables, *after, strict=True):
+        assert np.abs(a - b).max() <= 0.05 * np.abs(a).max() + 1e-6, variable.path
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
