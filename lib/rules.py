@@ -410,6 +410,8 @@ def c16(arms):
     others = {a: arms.difference(a, "MNIST CNN") for a in arms.named("MNIST", but=["CNN"])}
     drops = pd.DataFrame([run.probes["drops_end"] for run in arms[residual]]).mean()
     rises = (drops - drops["none"]).drop("none")
-    text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}. MNIST, shifted: {each(shifts, '%')}; minus the "
-    text += f"CNN: {each(others)}. One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
+    got = [f"{np.isfinite([epochs(run) for run in arms[a]]).sum()} of {len(arms[a])}" for a in (plain, residual)]
+    text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}; {got[0]} and {got[1]} runs got there. MNIST, "
+    text += f"shifted: {each(shifts, '%')}; minus the CNN: {each(others)}. "
+    text += f"One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
     return "completed", saved, text
