@@ -63,9 +63,8 @@ PAGES = {
     "08_cost": (),
     "09_verdict": (),
 }
-ALSO = {
-    "08_cost": ("C6", "C11", "early", "clock", "shallower", "precision")
-}  # what a page that reads all records asks for
+# What a page that reads all records asks for.
+ALSO = {"08_cost": ("C6", "C11", "early", "clock", "shallower", "precision")}
 
 
 def arms(claim, profile):
@@ -88,11 +87,8 @@ def seeds(claim, profile, label="", seed=0, count=1):
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":
         return range(seed, seed + count)
-    if (
-        claim in ("first", "rates", "clock")
-        or "no norm" in label
-        or (claim in ("C7", "C8", "C15") and "final" not in label)
-    ):
+    reading = claim in ("C7", "C8", "C15") and "final" not in label
+    if reading or claim in ("first", "rates", "clock") or "no norm" in label:
         return range(1)
     return range(5 if claim in FIVE_SEEDS or repr(arms(claim, profile).get(label)) in _five_seeded() else 3)
 
