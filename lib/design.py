@@ -258,12 +258,16 @@ class Design:
         return arms | {"untied, 44 layers": self.B2()["untied"]}
 
     def clock(self):
-        """How low the error of a tied net comes within the time of C11's nets: all images, and a wide net of few
+        """How low the error of a tied net comes within the time of C11's nets: all images, and wide nets of few
         layers, which the goals of time are set for (08)."""
         if not self.full:
             return {}
-        recipe, wide = replace(MODERN, label_smoothing=0.1), {"n": [1, 3, 3], "width": 64, "stem": "pooled"}
-        return {"tied, 16 layers": self.cifar("recnet", recipe, self.size.long, **wide)}
+        recipe = replace(MODERN, label_smoothing=0.1)
+        nets = {"maps halved": {"width": 64, "stem": "pooled"}, "whole maps": {"width": 48}}
+        return {
+            f"tied, {maps}": self.cifar("recnet", recipe, self.size.long, n=[1, 3, 3], **net)
+            for maps, net in nets.items()
+        }
 
     def long(self, arm, **options):
         """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
