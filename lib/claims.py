@@ -117,7 +117,7 @@ def interim(records):
     arms = Arms(experiments.select(records, RACE, "paper"))
     for arm, (run, *more) in arms.items():
         found = f"{arms.mean(arm):%}, {_seeds(1 + len(more))}; published for ResNet-44, 0.66M weights"
-        wide = f"Test error of a wider net with shared weights ({_size(run)})"
+        wide = f"Test error of a wider net with shared weights, {arm.removeprefix('tied, ')} ({_size(run)})"
         said.append(f"{wide}: {found}: {rules.PUBLISHED[7]} %")
     return said
 
