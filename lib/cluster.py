@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import queue
+import signal
 import tempfile
 import threading
 import time
@@ -27,20 +28,22 @@ from lib import grid, machine, runs, train
 from lib.records import Busy, lock, write
 
 PATIENCE = "20s"  # with a scheduler that does not answer
+LOSSES = 10  # how many workers may be lost in one run's hands before it is given up
 
 # A worker takes one run at a time, whatever its number of threads: Keras' seeds and precision are the process's.
 _ONE_RUN = threading.Lock()
 
 
-class Cores(WorkerPlugin):
-    """Gives each of `workers` processes of one machine its share of the cores, and of the GPUs where there are
-    several."""
+class Local(WorkerPlugin):
+    """What a worker on the caller's machine must know: each of `workers` gets its share of the cores, and of the GPUs
+    where there are several, and leaves Ctrl-C, which a terminal sends to all processes, to the caller."""
 
     def __init__(self, workers, gpus):
         self.workers, self.gpus = workers, gpus
 
     def setup(self, worker):
         index = int(worker.name)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores[index :: self.workers] or cores)
@@ -61,7 +64,7 @@ def connect(workers=None, scheduler=None):
         with (
             dask.config.set(
                 {
-                    "distributed.scheduler.allowed-failures": 10,  # of workers in one run's hands
+                    "distributed.scheduler.allowed-failures": LOSSES,
                     "distributed.deploy.lost-worker-timeout": "1h",  # one that starts slowly is not given up after 15 s
                 }
             ),
@@ -76,7 +79,7 @@ def connect(workers=None, scheduler=None):
             ) as cluster,
             Client(cluster) as client,
         ):
-            client.register_plugin(Cores(workers, len(machine.gpus())))
+            client.register_plugin(Local(workers, len(machine.gpus())))
             yield client
         return
     try:

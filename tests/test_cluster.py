@@ -104,13 +104,14 @@ def test_workers_make_what_one_process_makes(tmp_path, capfd):
 @pytest.mark.parametrize(("visible", "seen"), [(None, ["0", "1", "0"]), ("5,7", ["5", "7", "5"])])
 def test_each_worker_has_a_gpu_of_its_own_where_there_are_several(monkeypatch, visible, seen):
     monkeypatch.setattr(os, "sched_setaffinity", lambda *arguments: None, raising=False)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     found = []
     for name in ("0", "1", "2"):
         with monkeypatch.context() as worker:
             worker.delenv("CUDA_VISIBLE_DEVICES", raising=False)
             if visible:
                 worker.setenv("CUDA_VISIBLE_DEVICES", visible)
-            cluster.Cores(3, 2).setup(SimpleNamespace(name=name))
+            cluster.Local(3, 2).setup(SimpleNamespace(name=name))
             found.append(os.environ.pop("CUDA_VISIBLE_DEVICES"))
     assert found == seen
 
@@ -158,6 +159,7 @@ def test_a_lost_scheduler_is_one_clear_line_and_what_was_finished_is_kept(tmp_pa
     worker = None
     try:
         while not (file.exists() and file.read_text().strip()):
+            assert scheduler.poll() is None
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
         worker = subprocess.Popen(
@@ -225,6 +227,58 @@ def test_a_worker_that_is_slow_to_come_back_is_waited_for(tmp_path):
         os.kill(victim, signal.SIGKILL)
         cluster.complete([(NET, 0)], tmp_path, client=client, work=fake)
     assert len(records(tmp_path)) == 1
+
+
+def _dies(*run):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_that_keeps_losing_its_workers_is_given_up_in_one_line_and_freed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOSSES", 0)
+    with (
+        cluster.connect(workers=1) as client,
+        pytest.raises(grid.PoolError, match=r"^softmax on cifar10, rate 0.01, seed 0: its workers were lost again"),
+    ):
+        cluster.complete([(NET, 0)], tmp_path, client=client, work=_dies)
+    with lock(tmp_path / NET.key(0, _identity())):
+        pass
+
+
+def test_a_run_in_another_process_hands_is_left_to_it(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(grid, "say", lambda line: said.append(str(line)))
+    theirs = tmp_path / NET.key(0, _identity())
+    theirs.mkdir()
+    with lock(theirs), cluster.connect(workers=1) as client:
+        cluster.complete([(NET, 0), (NET, 1)], tmp_path, client=client, work=fake)
+    assert [record["seed"] for record in records(tmp_path)] == [1]
+    (line,) = said
+    assert line == f"run {theirs.name} is being trained by another process; left to it"
+
+
+def test_ctrl_c_ends_caller_and_workers_with_one_line(tmp_path):
+    """As a terminal sends it: to all processes at once."""
+    command = [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--workers", "1"]
+    caller = subprocess.Popen(
+        command,
+        env=os.environ | {"RECNET_BUILD": str(tmp_path)},
+        cwd=runs.ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while "epoch 1 of 1" not in (line := caller.stderr.readline()):
+            assert line, "it ended too early"
+        os.killpg(caller.pid, signal.SIGINT)
+        *progress, last = caller.stderr.read().splitlines()
+        assert caller.wait() == 130
+    finally:
+        caller.kill()
+        caller.stderr.close()
+    assert last == "interrupted; finished epochs are kept"
+    assert all(line.startswith("[") for line in progress), progress
+    assert records(tmp_path / "runs")
 
 
 def test_a_worker_with_other_images_is_refused(tmp_path):
