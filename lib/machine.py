@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def real_precision(asked="auto"):
@@ -33,9 +34,9 @@ def fast_bfloat16():
 
 
 def cpu_info(what):
-    """A field of the first processor in /proc/cpuinfo ("flags", "model name"), or "" where there is none."""
+    """A field of the first processor in CPUINFO ("flags", "model name"), or "" where there is none."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in CPUINFO.read_text().splitlines():
             name, _, value = line.partition(":")
             if name.strip() == what:
                 return value.strip()

@@ -258,10 +258,7 @@ def test_a_verdict_is_said_in_words_of_its_own():
 
 def test_every_verdict_word_is_reached():
     words = {expected for *_, expected in CASES} | {"indicative", "not run"}  # see the tests of small profiles
-    assert words == {
-        "reproduced", "contradicted", "inconclusive", "partly", "not reproduced", "not testable", "completed",
-        "erratum", "indicative", "not run",
-    }  # fmt: skip
+    assert words == set(findings.VERDICTS)
 
 
 def test_margins_are_those_fixed_beforehand():
@@ -607,7 +604,15 @@ def test_unknown_profile():
         claims.judge("papre", [])
 
 
-def test_shown_in_a_notebook(monkeypatch, capsys):
+def test_shown_in_a_notebook(monkeypatch):
+    shown = []
     monkeypatch.setattr(runs, "read", lambda folder: headline(7.2))
-    claims.show("C11", "paper")
-    assert "Markdown" in capsys.readouterr().out
+    monkeypatch.setattr("IPython.display.display", lambda markdown: shown.append(markdown.data))
+    for short in (False, True):
+        claims.show("C11", "paper", short=short)
+    (finding,) = claims.judge("paper", headline(7.2), only=["C11"])
+    whole, short = shown
+    assert short == f"**C11, {finding.claim}: reproduced.** {finding.plain}"
+    assert whole.startswith(f"> {short}\n")
+    assert finding.paper in whole
+    assert finding.text in whole

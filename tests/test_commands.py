@@ -109,7 +109,10 @@ def test_too_little_memory_is_one_line():
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2); "
     code += "from lib import runs, commands; import numpy; "
     code += "sys.exit(commands.ended(lambda: numpy.ones(1 << 28).sum() and None))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, timeout=100)
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each has its own memory
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, timeout=100, env=one_thread
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("out of memory (Unable to allocate 2.00 GiB")
     assert done.stderr.count("\n") == 1

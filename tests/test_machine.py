@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from lib import machine
+from lib import backend, machine
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,20 @@ def test_bfloat16_only_where_it_is_faster(monkeypatch, vendor, flags, gpus, expe
     assert machine.real_precision() == machine.real_precision("auto") == expected
     for asked in ("float32", "bfloat16"):
         assert machine.real_precision(asked) == asked
+
+
+def test_the_processor_is_read_from_what_linux_says_of_it(monkeypatch, tmp_path):
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "CPUINFO", file)
+    assert machine.cpu_info("flags") == "", "as on a Mac"
+    file.write_text("processor\t: 0\nmodel name\t: A: B\nflags\t\t: fpu amx_bf16\n\nprocessor\t: 1\nflags\t\t: fpu\n")
+    assert machine.cpu_info("model name") == "A: B"
+    assert machine.cpu_info("flags") == "fpu amx_bf16"
+    assert machine.cpu_info("lags") == ""
+    detect = backend.slow_kernel_gradients.__wrapped__  # not what was found of this machine
+    assert detect() == backend.is_tensorflow()
+    file.write_text("flags : fpu avx512_bf16\n")
+    assert not detect()
 
 
 def test_unknown_precision():

@@ -321,12 +321,12 @@ def test_states_are_named_by_stage_and_step_and_halve_at_each_transition():
     assert [x.shape[1:] for x in states] == [(32, 32, 4)] * 4 + [(16, 16, 8)] * 3 + [(8, 8, 16)] * 3
 
 
-@pytest.mark.parametrize(("stem", "size"), [("cifar", 32), ("paper", 8), ("imagenet", 8)])
+@pytest.mark.parametrize(("stem", "size"), [("cifar", 32), ("pooled", 16), ("paper", 8), ("imagenet", 8)])
 def test_stems_differ_in_kernel_stride_and_pool(stem, size):
     model = net("resnet", n=1, width=4, stem=stem)
     _, state = next(model.states(images()))
     assert state.shape == (2, size, size, 4)
-    assert model.stem.conv.kernel_size == {"cifar": (3, 3), "paper": (5, 5), "imagenet": (7, 7)}[stem]
+    assert model.stem.conv.kernel_size == {"cifar": (3, 3), "pooled": (3, 3), "paper": (5, 5), "imagenet": (7, 7)}[stem]
 
 
 @pytest.mark.parametrize("which", ["tied", "untied"])
