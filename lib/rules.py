@@ -397,6 +397,7 @@ def c15(arms):
     "residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
     "epochs to 20 % error, plain minus residual",
     "epochs",
+    means={"completed": 'The paper gives no numbers. ("No value" means that a net did not get to 20 % at all.)'},
 )
 def c16(arms):
     """`completed`: a sentence and a number each."""
