@@ -263,9 +263,9 @@ class Design:
         if not self.full:
             return {}
         recipe = replace(MODERN, label_smoothing=0.1)
-        nets = {"halved": {"width": 64, "stem": "pooled"}, "whole": {"width": 48}}
+        nets = {"halved maps": {"width": 64, "stem": "pooled"}, "whole maps, a second try": {"width": 48}}
         return {
-            f"tied, on {maps} maps": self.cifar("recnet", recipe, self.size.long, n=[1, 3, 3], **net)
+            f"tied, on {maps}": self.cifar("recnet", recipe, self.size.long, n=[1, 3, 3], **net)
             for maps, net in nets.items()
         }
 

@@ -259,6 +259,7 @@ def test_a_run_in_another_process_hands_is_left_to_it(tmp_path, monkeypatch):
 def test_ctrl_c_ends_caller_and_workers_with_one_line(tmp_path):
     """As a terminal sends it: to all processes at once."""
     command = [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--workers", "1"]
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background ignores it
     caller = subprocess.Popen(
         command,
         env=os.environ | {"RECNET_BUILD": str(tmp_path)},
@@ -267,6 +268,7 @@ def test_ctrl_c_ends_caller_and_workers_with_one_line(tmp_path):
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, inherited)
     try:
         while "epoch 1 of 1" not in (line := caller.stderr.readline()):
             assert line, "it ended too early"
