@@ -147,7 +147,7 @@ SMALL = 4  # the side, in pixels, of the largest feature map that `kernel_by_pro
 def slow_kernel_gradients():
     """Whether convolutions in bfloat16 take long for the gradient of their kernel on small feature maps: oneDNN's
     program for matrix tiles (AMX) does, seven times as long as for the output with 256 channels on 4x4 pixels."""
-    return is_tensorflow() and "amx_bf16" in machine.cpu_info("flags").split()
+    return is_tensorflow() and not machine.gpus() and "amx_bf16" in machine.cpu_info("flags").split()
 
 
 def kernel_by_products(x, kernel):

@@ -7,6 +7,7 @@ whose scheduler was lost goes on from there at the next start, and the workers n
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import signal
@@ -28,6 +29,7 @@ from lib import grid, machine, runs, train
 from lib.records import Busy, lock, write
 
 PATIENCE = "20s"  # with a scheduler that does not answer
+ALONE = 60  # seconds without any worker, after which that is said
 LOSSES = 10  # how many workers may be lost in one run's hands before it is given up
 
 # A worker takes one run at a time, whatever its number of threads: Keras' seeds and precision are the process's.
@@ -84,7 +86,7 @@ def connect(workers=None, scheduler=None):
         return
     try:
         client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # a TypeError: tls:// without certificates
         raise grid.PoolError(f"no scheduler answers at {scheduler}: {error}") from None
     with client:
         yield client
@@ -101,15 +103,23 @@ def complete(wanted, store, until=None, *, client, work=None):
     whole, flying, session, news = len(todo), {}, uuid.uuid4().hex, queue.SimpleQueue()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a reader can act on is said below
     client.subscribe_topic(session, lambda event: news.put(event[1]))
-    stop = Event(session, client=client)
+    stop, seen = Event(session, client=client), time.monotonic()  # when a worker was last seen
     work = work or partial(train_there, precision=grid.begun_in(store) if todo else "auto")
     try:
         while todo or flying:
             if until is not None and time.monotonic() > until and not stop.is_set():
                 stop.set()  # each run under way ends after its epoch
                 todo.clear()
+            workers = len(client.nthreads())
+            if not workers and stop.is_set():
+                break  # nobody is left to end the runs; their checkpoints are in the store
+            if not workers and time.monotonic() - seen > ALONE:
+                grid.say("the scheduler has no worker; waiting for one")
+                seen = math.inf  # said once
+            elif workers:
+                seen = time.monotonic()
             # a few ahead keep every worker busy; the rest stays free for other processes
-            while todo and len(flying) < 2 * max(1, len(client.nthreads())):
+            while todo and len(flying) < 2 * max(1, workers):
                 number, (experiment, seed) = todo.popleft()
                 place = f"[{number} of {whole}]"
                 flight = _Flight(experiment, seed, store, place, session, client, work)

@@ -185,7 +185,7 @@ def _reading(path: Path):
     """Whatever goes wrong while `path` is read becomes a DataError that names it."""
     try:
         yield
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged file can take a parser anywhere
         reason = getattr(error, "strerror", None) or f"it is truncated, damaged or not a {path.suffix} file"

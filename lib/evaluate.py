@@ -10,14 +10,21 @@ TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weight
 
 
 def kept():
-    """The runs in results/ whose weights were kept, of full scale first."""
+    """The recorded runs in results/ whose weights are kept, of full scale first. Raises StoreError where there are
+    none, and where the weights of one are missing."""
     stores = ((runs.RESULTS, "paper"), (runs.QUICK, "quick"))
     folders = (
         store / experiment.key(seed, data.load(experiment.dataset).identity)
         for store, profile in stores
         for experiment, seed in experiments.headlines(profile)
     )
-    return [train.Run(folder) for folder in folders if (folder / train.KEPT).exists()]
+    folders = [folder for folder in folders if train.finished(folder)]
+    if not folders:
+        raise StoreError("results/ holds none of the runs whose weights are kept")
+    for folder in folders:
+        if not (folder / train.KEPT).exists():
+            raise StoreError(f"{train.KEPT} of run {folder.name} is missing from results/ (git checkout results)")
+    return [train.Run(folder) for folder in folders]
 
 
 def test_error(run):

@@ -81,8 +81,8 @@ def arms(claim, profile):
 def seeds(claim, profile, label="", seed=0, count=1):
     """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
     choice that is only made on validation (one of the readings, a learning rate) and a race against the clock take
-    one, and an arm that claims share the most that any of them takes. Raises ValueError on a negative seed and on less
-    than one."""
+    one, and an arm of a claim with three that one with five has as well takes five. Raises ValueError on a negative
+    seed and on less than one."""
     if seed < 0 or count < 1:
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":

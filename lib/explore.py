@@ -64,6 +64,8 @@ def _nets():
 def name(run):
     """A run in a few words, with all that tells it from its neighbours."""
     family = {"recnet": "tied", "resnet": "untied"}[run.experiment["architecture"]]
+    if isinstance(run.experiment["options"].get("tied"), list):
+        family = "partly tied"
     options = ", ".join(f"{k} = {v}" for k, v in run.experiment["options"].items())
     return (
         f"{family}, {options}, seed {run.seed}: {run.n_train:,} images, {len(run.curve)} epochs, {run.test_error:.1f} %"
@@ -84,7 +86,7 @@ def course(run, image, steps=None):
     images, label = data.load(run.data["name"]), None
     if isinstance(image, int):
         image, label = images.x_test[image], images.y_test[image]
-    steps = steps if run.experiment["architecture"] == "recnet" else None
+    steps = steps if run.model.is_recurrent else None
     logits = run.model.readouts(image[None], steps=steps)
     chances = 100 * keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:, 0].T  # (classes, steps + 1)
     return pictures.course(image, chances, images.classes, label, depth(run))
@@ -97,7 +99,7 @@ def shrink(content):
     try:
         with Image.open(io.BytesIO(content)) as photo:
             return np.asarray(ImageOps.fit(ImageOps.exif_transpose(photo).convert("RGB"), SIZE))
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         raise ValueError("this file is no picture that can be read; PNG and JPEG can") from None
 
 

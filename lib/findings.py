@@ -139,7 +139,7 @@ class Arms(dict):
 
 
 class Shown(Arms):
-    """Arms on a page, where a comparison of unlike runs has no value, instead of raising Mixed."""
+    """Arms on a page, where a contrast, mean or difference of unlike runs has no value, instead of raising Mixed."""
 
     def contrast(self, weights, measure=error):
         try:

@@ -23,9 +23,8 @@ def make_norm(kind, steps=1, gamma=1.0, name=None):
     """A normalisation layer, called as `norm(x, step=t, training=...)`.
 
     kind: "per_step" (own statistics, gamma and beta at each step), "per_step_stats" (own statistics, shared gamma and
-    beta),
-        "shared" (one batch norm for all steps), "group" (group norm: no running statistics, hence the same at every
-        step) or None (no normalisation).
+    beta), "shared" (one batch norm for all steps), "group" (group norm: no running statistics, hence the same at every
+    step) or None (no normalisation).
     steps: how many steps the block around it takes; an untied block takes one, so there the first three kinds are the
     same. gamma: the start value of the scale; Jastrzebski et al. (2018) advise 0.1 where weights are shared. Raises
     ValueError on an unknown kind and a negative number of steps.

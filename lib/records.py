@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,8 @@ class StoreError(RuntimeError):
 
     @classmethod
     def damaged(cls, what, folder):
-        name = f"{folder.parent.name}/{folder.name}"
+        root = Path(__file__).parents[1]
+        name = folder.relative_to(root) if folder.is_relative_to(root) else f"{folder.parent.name}/{folder.name}"
         return cls(f"{what} of {name} is damaged: delete the folder {name} and the run will be made again")
 
 

@@ -175,11 +175,12 @@ def near(arms, arm, centre, *measures):
     },
 )
 def c7(arms):
-    """Reading P1: test and clean training error within DEPTH_1 ± NEAR."""
-    (final,), readings = arms.named("final"), arms.named(but=["final"])
+    """Reading P1: test and clean training error within DEPTH_1 ± NEAR. Readings that differ in the RNN alone are one
+    net here."""
+    (final,), readings = arms.named("final"), {arms[a][0].key: a for a in arms.named(but=["final"])}.values()
     test, clean = arms.mean(final), arms.mean(final, train)
     text = f"P1: test {test:%}, clean training {clean:%}, printed in training {arms.average(final, printed):.1f} %. "
-    text += f"{sum(near(arms, a, DEPTH_1, error, train) for a in readings)} of {len(readings)} readings land."
+    text += f"{sum(near(arms, a, DEPTH_1, error, train) for a in readings)} of {len(readings)} nets land."
     return verdict(both(test.within(DEPTH_1, NEAR), clean.within(DEPTH_1, NEAR))), test, text
 
 

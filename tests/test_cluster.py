@@ -244,6 +244,17 @@ def test_a_run_that_keeps_losing_its_workers_is_given_up_in_one_line_and_freed(t
         pass
 
 
+def test_a_scheduler_without_workers_is_told_of_and_waited_for_no_longer_than_asked(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(grid, "say", said.append)
+    monkeypatch.setattr(cluster, "ALONE", 0)
+    with cluster.connect(workers=0) as client, pytest.raises(grid.Stopped, match="1 run is still missing"):
+        cluster.complete([(NET, 0)], tmp_path, until=time.monotonic() + 3, client=client)
+    assert said == ["the scheduler has no worker; waiting for one"]
+    with lock(tmp_path / NET.key(0, _identity())):
+        pass
+
+
 def test_a_run_in_another_process_hands_is_left_to_it(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(grid, "say", lambda line: said.append(str(line)))
@@ -306,6 +317,9 @@ def test_no_scheduler_at_an_address_is_one_line(capfd, monkeypatch):
     assert line.startswith("no scheduler answers at tcp://127.0.0.1:9")
     assert recorder.main(["--profile", "smoke", "--only", "C2", "--scheduler", "nonsense://x"]) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
+    assert recorder.main(["--profile", "smoke", "--only", "C2", "--scheduler", "tls://127.0.0.1:9"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("no scheduler answers at tls://127.0.0.1:9: TLS expects")
 
 
 @pytest.mark.parametrize("arguments", ["--workers 0", "--workers two", "--workers 1 --scheduler x"])

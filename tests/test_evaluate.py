@@ -42,6 +42,16 @@ def test_the_command_says_when_the_weights_are_of_another_net(kept, monkeypatch,
     assert "off by" in capsys.readouterr().err
 
 
+def test_missing_weights_are_no_success(kept, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate.data, "SPECS", {})
+    kept.weights.unlink()
+    assert evaluate.main([]) == 1
+    assert f"kept.npz of run {kept.key} is missing from results/" in capsys.readouterr().err
+    (kept.folder / "record.json").unlink()
+    assert evaluate.main([]) == 1
+    assert "holds none of the runs whose weights are kept" in capsys.readouterr().err
+
+
 def test_the_real_data_are_asked_for(kept, capsys):
     assert evaluate.main([]) == 1
     assert data.HOW_TO_GET in capsys.readouterr().err

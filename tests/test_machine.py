@@ -37,7 +37,11 @@ def test_the_processor_is_read_from_what_linux_says_of_it(monkeypatch, tmp_path)
     assert machine.cpu_info("flags") == "fpu amx_bf16"
     assert machine.cpu_info("lags") == ""
     detect = backend.slow_kernel_gradients.__wrapped__  # not what was found of this machine
+    monkeypatch.setattr(machine, "gpus", list)
     assert detect() == backend.is_tensorflow()
+    monkeypatch.setattr(machine, "gpus", lambda: ["gpu:0"])
+    assert not detect(), "its kernels are others"
+    monkeypatch.setattr(machine, "gpus", list)
     file.write_text("flags : fpu avx512_bf16\n")
     assert not detect()
 
