@@ -36,7 +36,7 @@ def main(argv=None):
     argparse.ArgumentParser(
         prog="python -m lib.evaluate", description="The kept nets, evaluated again from their weights."
     ).parse_args(argv)
-    return commands.ended(_evaluate, StoreError, data.DataError)
+    return commands.ended(_evaluate, StoreError, data.DataError, grid.PoolError)
 
 
 def _evaluate():

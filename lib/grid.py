@@ -21,7 +21,7 @@ class Stopped(RuntimeError):
 
 
 class PoolError(RuntimeError):
-    """The workers asked for can't be had, or can't go on; what was finished is in the store."""
+    """The workers or the backend asked for can't be had, or can't go on; what was finished is in the store."""
 
 
 def get(claim, profile, seed=0, seeds=1):
@@ -157,7 +157,8 @@ def progress(place, run, epochs, until=None, say=say):
 
 
 def start_keras():
-    """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting."""
+    """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting. Raises PoolError
+    where the backend asked for is not to be had."""
     # several processes may share a GPU, of which the first would take all memory
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -167,6 +168,10 @@ def start_keras():
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         machine.real_precision()
+    except (ImportError, ValueError) as error:
+        if name := os.environ.get("KERAS_BACKEND"):
+            raise PoolError(f"KERAS_BACKEND={name} can't be used here: {error}") from None
+        raise
     finally:
         os.dup2(kept, 2)
         os.close(kept)

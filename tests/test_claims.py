@@ -261,6 +261,12 @@ def test_every_verdict_word_is_reached():
     assert words == set(findings.VERDICTS)
 
 
+def test_readings_that_are_one_net_at_depth_1_count_once():
+    nets = {r["key"] for r in made_up("C7", {}) if r["experiment"]["test"] is False}
+    assert judged("C7", made_up("C7", {})).text.endswith(f" of {len(nets)} nets land.")
+    assert len(nets) == 5
+
+
 def test_margins_are_those_fixed_beforehand():
     assert (rules.MARGIN, rules.STRONG, rules.RETENTION, rules.FEWER) == (1.0, 0.5, 0.5, 3)
     assert (rules.PUBLISHED[7], rules.COMPETENCE, rules.EQUIVALENT) == (7.17, 0.5, 0.5)

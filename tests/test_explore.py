@@ -48,6 +48,12 @@ def test_without_any_tied_nets_some_are_trained(others, monkeypatch):
     assert len(explore.nets("smoke")) == 1 + others
 
 
+def test_a_net_whose_last_stage_is_not_tied_takes_its_own_steps_alone():
+    run = train.train(small(tied=[True, False, False]), 0, runs.LOCAL)
+    assert explore.name(run).startswith("partly tied, n = 3, ")
+    assert explore.course(run, 3, 5).alt == explore.course(run, 3).alt
+
+
 @pytest.mark.parametrize("steps", [None, 1, 5])
 def test_a_course_ends_in_what_the_net_says(steps):
     run = train.train(small(), 0, runs.LOCAL)
@@ -84,6 +90,13 @@ def test_an_uploaded_picture_is_its_middle_square(kind):
 def test_an_upload_that_is_no_picture_is_refused():
     with pytest.raises(ValueError, match="no picture that can be read"):
         explore.shrink(b"no picture")
+
+
+def test_an_upload_that_is_a_bomb_is_refused(monkeypatch):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file := io.BytesIO(), "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="no picture that can be read"):
+        explore.shrink(file.getvalue())
 
 
 def test_a_picture_of_ones_own_has_a_course_and_no_true_class():

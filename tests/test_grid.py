@@ -1,5 +1,9 @@
 """Getting runs done: what exists is taken, what is missing is trained, and the command line says what it does."""
 
+import importlib.util
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -328,6 +332,22 @@ def test_quick_runs_are_recorded_beside_the_full_scale_ones(tmp_path, monkeypatc
     assert used == [runs.QUICK] * 2
     assert recorder.main(["--only", "C2"]) == 0
     assert used[2:] == [runs.RESULTS] * 2
+
+
+@pytest.mark.parametrize("name", ["nonsense", "jax"])
+def test_a_backend_that_is_not_there_is_one_line(name, tmp_path):
+    if name == "jax" and importlib.util.find_spec("jax"):
+        pytest.skip("JAX is installed here")
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--only", "C2"],
+        env=os.environ | {"KERAS_BACKEND": name, "RECNET_BUILD": str(tmp_path)},
+        cwd=runs.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"KERAS_BACKEND={name} can't be used here: ")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])
