@@ -90,13 +90,14 @@ def seeds(claim, profile, label="", seed=0, count=1):
     reading = claim in ("C7", "C8", "C15") and "final" not in label
     if reading or claim in ("first", "rates", "clock") or "no norm" in label:
         return range(1)
-    return range(5 if claim in FIVE_SEEDS or repr(arms(claim, profile).get(label)) in _five_seeded() else 3)
+    return range(5 if claim in FIVE_SEEDS or _canonical(arms(claim, profile).get(label)) in _five_seeded() else 3)
 
 
 @lru_cache(maxsize=1)
 def _five_seeded():
     """The experiments of full scale that some claim takes with five seeds, described."""
-    return {repr(e) for c in FIVE_SEEDS for label, e in arms(c, "paper").items() if len(seeds(c, "paper", label)) == 5}
+    found = ((c, label, e) for c in FIVE_SEEDS for label, e in arms(c, "paper").items())
+    return {_canonical(e) for c, label, e in found if len(seeds(c, "paper", label)) == 5}
 
 
 def headlines(profile):
@@ -113,7 +114,7 @@ def wanted(claims, profile, seed=0, count=1):
     for claim in claims:
         runs = [(e, s) for label, e in arms(claim, profile).items() for s in seeds(claim, profile, label, seed, count)]
         for run in sorted(runs, key=lambda run: run[1]):
-            found.setdefault(repr(run), run)
+            found.setdefault((_canonical(run[0]), run[1]), run)
     return list(found.values())
 
 
@@ -132,14 +133,14 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     records: as `runs.read` gives them.
     """
     index = {
-        (_canonical(asdict(Experiment.of(r["experiment"]))), r["seed"]): r
+        (_canonical(Experiment.of(r["experiment"])), r["seed"]): r
         for r in records
         if r["kind"] == "train" and r["data"]["standin"] == standin and r["train_version"] == TRAIN_VERSION
     }
     rows = []
     for label, experiment in arms(claim, profile).items():
         for s in seeds(claim, profile, label, seed, count):
-            record = index.get((_canonical(asdict(experiment)), s))
+            record = index.get((_canonical(experiment), s))
             if record is not None:
                 rows.append({"arm": label} | record)
     if not rows:  # what reads the table need not ask whether there are any
@@ -158,5 +159,5 @@ def fullest(stores, claim, seed=0, count=1, standin=False):
 
 
 def _canonical(experiment):
-    """An experiment as a hashable value, the same whether it went through JSON or not."""
-    return json.dumps(experiment, sort_keys=True)
+    """An experiment (or None) as a hashable value, the same whether it went through JSON or not."""
+    return json.dumps(experiment and asdict(experiment), sort_keys=True)

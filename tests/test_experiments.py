@@ -164,6 +164,13 @@ def test_wanted_counts_a_shared_run_once():
     assert together[: len(apart[0])] == apart[0]
 
 
+def test_an_experiment_is_the_same_whatever_the_order_of_its_options(monkeypatch):
+    (one, *_), options = experiments.arms("C11", "smoke").values(), {"n": 1, "width": 4}
+    two = [replace(one, options=dict(order)) for order in (options.items(), reversed(options.items()))]
+    monkeypatch.setattr(experiments, "arms", lambda claim, profile: dict(enumerate(two)))
+    assert len(experiments.wanted(["C11"], "smoke")) == 1
+
+
 def test_every_claim_is_on_a_page():
     pages = (*experiments.PAGES.values(), *experiments.ALSO.values())
     assert {claim for claims in pages for claim in claims} == {*experiments.CLAIMS, *experiments.CHECKS}
