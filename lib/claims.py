@@ -115,10 +115,13 @@ def interim(records):
                 nets = f"with shared weights ({_size(tied)}) minus that without ({_size(untied)})"
                 said.append(f"Validation error {nets}, for {100 * share:.0f} % of its computation: {found}")
     arms = Arms(experiments.select(records, RACE, "paper"))
-    for arm, (run, *more) in arms.items():
-        found = f"{arms.mean(arm):%}, {_seeds(1 + len(more))}; published for ResNet-44, 0.66M weights"
-        wide = f"Test error of a wider net with shared weights, {arm.removeprefix('tied, ')} ({_size(run)})"
-        said.append(f"{wide}: {found}: {rules.PUBLISHED[7]} %")
+    wide = [
+        f"{arms.mean(arm):%}, {_seeds(1 + len(more))}, {arm.removeprefix('tied, ')} ({_size(run)})"
+        for arm, (run, *more) in arms.items()
+    ]
+    if wide:
+        known = f"published for ResNet-44, 0.66M weights: {rules.PUBLISHED[7]} %"
+        said.append("; ".join([f"Test error of wider nets with shared weights: {wide[0]}", *wide[1:], known]))
     return said
 
 
