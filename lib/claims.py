@@ -36,7 +36,7 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
 
 
 def _judge(blank, rule, also, profile, records, seed, seeds, standin):
-    designs = [d for d in (blank.id, *also) if d in experiments.CLAIMS]
+    designs = [d for d in (blank.id, *also) if d in experiments.DESIGNS]
     arms = [Arms(experiments.select(records, d, profile, seed, seeds, standin)) for d in designs]
     checks = [_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)

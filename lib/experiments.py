@@ -14,8 +14,9 @@ from lib.train import TRAIN_VERSION, Experiment
 
 PROFILES = tuple(SIZES)
 
-# Most wanted first, after those that take minutes: the order in which full-scale runs are made.
-CLAIMS = (
+# The methods of `Design`: of the claims that need training, and of what serves several. Most wanted first, after those
+# that take minutes: the order in which full-scale runs are made.
+DESIGNS = (
     "C1",
     "C2",
     "walk",
@@ -29,6 +30,7 @@ CLAIMS = (
     "early",
     "budget",
     "clock",
+    "sprints",
     "C11",
     "B1",
     "C3",
@@ -49,7 +51,7 @@ CLAIMS = (
 )
 FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
-NAMES = tuple(dict.fromkeys((*CLAIMS, *CHECKS)))
+NAMES = tuple(dict.fromkeys((*DESIGNS, *CHECKS)))
 
 # The pages and what they ask for.
 PAGES = {
@@ -64,14 +66,14 @@ PAGES = {
     "09_verdict": (),
 }
 # What a page that reads all records asks for.
-ALSO = {"08_cost": ("C6", "C11", "early", "clock", "shallower", "precision")}
+ALSO = {"08_cost": ("C6", "C11", "early", "clock", "sprints", "shallower", "precision")}
 
 
 def arms(claim, profile):
     """{label: Experiment} of a claim at a profile; empty for a claim that needs no training. Raises ValueError on
     unknown names."""
     design = Design(profile)
-    if claim in CLAIMS:
+    if claim in DESIGNS:
         return getattr(design, claim)()
     if claim in CHECKS:
         return {}
@@ -88,7 +90,7 @@ def seeds(claim, profile, label="", seed=0, count=1):
     if profile != "paper":
         return range(seed, seed + count)
     reading = claim in ("C7", "C8", "C15") and "final" not in label
-    if reading or claim in ("first", "rates", "clock") or "no norm" in label:
+    if reading or claim in ("first", "rates", "clock", "sprints") or "no norm" in label:
         return range(1)
     return range(5 if claim in FIVE_SEEDS or _canonical(arms(claim, profile).get(label)) in _five_seeded() else 3)
 

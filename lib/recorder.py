@@ -82,7 +82,7 @@ def _record(profile, only, store, until, finish):
 
     if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
-    wanted = experiments.wanted([only] if only else experiments.CLAIMS, profile)
+    wanted = experiments.wanted([only] if only else experiments.DESIGNS, profile)
     todo = grid.missing(wanted, store)
     grid.say(f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing")
     grid.start_keras()

@@ -96,7 +96,7 @@ class Job:
         if not self.publish:
             return []
         stores = [("paper", runs.read(self.results)), ("quick", runs.read(self.store))]
-        asked = [claim for claim in self.pages[page] or experiments.CLAIMS if claim in experiments.CLAIMS]
+        asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
         found = {claim: experiments.fullest(stores, claim) for claim in asked}
         return [claim for claim, (profile, table) in found.items() if profile == "quick" and len(table)]
 

@@ -9,7 +9,7 @@ import pytest
 from lib import design, experiments, rules, runs
 from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
 
-DESIGNS = [(claim, profile) for claim in experiments.CLAIMS for profile in experiments.PROFILES]
+DESIGNS = [(claim, profile) for claim in experiments.DESIGNS for profile in experiments.PROFILES]
 
 
 def record(experiment, seed, standin=False, version=TRAIN_VERSION):
@@ -26,7 +26,7 @@ def records(claim, profile, **rest):
 
 @pytest.mark.parametrize(("profile", "most"), [("smoke", 30), ("quick", 35)])
 def test_small_profiles_are_small(profile, most):
-    wanted = experiments.wanted(experiments.CLAIMS, profile)
+    wanted = experiments.wanted(experiments.DESIGNS, profile)
     assert len(wanted) <= most
     assert all(e.recipe.epochs <= 3 and e.n_train <= 10_000 for e, _ in wanted)
     assert all(e.options.get("n", 1) <= 3 for e, _ in wanted)
@@ -34,7 +34,7 @@ def test_small_profiles_are_small(profile, most):
 
 @pytest.mark.parametrize("profile", experiments.PROFILES)
 def test_a_run_is_wanted_once(profile):
-    keys = [e.key(seed, "made up") for e, seed in experiments.wanted(experiments.CLAIMS, profile)]
+    keys = [e.key(seed, "made up") for e, seed in experiments.wanted(experiments.DESIGNS, profile)]
     assert len(keys) == len(set(keys))
 
 
@@ -48,7 +48,7 @@ def test_full_scale_is_full_scale():
 # --- the protocol ---
 
 
-@pytest.mark.parametrize("claim", experiments.CLAIMS)
+@pytest.mark.parametrize("claim", experiments.DESIGNS)
 def test_at_full_scale_the_test_is_read_once_or_never(claim):
     """On CIFAR-10 a run either has the validation images or, final, trains on them and reads the test images."""
     for label, e in experiments.arms(claim, "paper").items():
@@ -173,7 +173,7 @@ def test_an_experiment_is_the_same_whatever_the_order_of_its_options(monkeypatch
 
 def test_every_claim_is_on_a_page():
     pages = (*experiments.PAGES.values(), *experiments.ALSO.values())
-    assert {claim for claims in pages for claim in claims} == {*experiments.CLAIMS, *experiments.CHECKS}
+    assert {claim for claims in pages for claim in claims} == {*experiments.DESIGNS, *experiments.CHECKS}
 
 
 # --- the nets exist ---
@@ -187,7 +187,7 @@ def test_every_net_builds():
     small["resnet18"] = small["feedback"] = {"width": 4}
     nets = {}
     for profile in experiments.PROFILES:
-        for e, _ in experiments.wanted(experiments.CLAIMS, profile):
+        for e, _ in experiments.wanted(experiments.DESIGNS, profile):
             options = e.options | small.get(e.architecture, {})
             nets[json.dumps([e.architecture, options, e.dataset], sort_keys=True)] = e, options
     for e, options in nets.values():

@@ -15,7 +15,7 @@ def test_the_table_is_that_of_the_recorded_runs():
 def test_the_numbers_of_runs_are_those_of_the_design():
     pages = [claim for page in experiments.PAGES.values() for claim in page]
     assert f"it trains {len(experiments.wanted(pages, 'quick'))} small networks" in TEXT
-    assert f"The full grid is {len(experiments.wanted(experiments.CLAIMS, 'paper'))} runs" in TEXT
+    assert f"The full grid is {len(experiments.wanted(experiments.DESIGNS, 'paper'))} runs" in TEXT
 
 
 def test_every_command_exists():
