@@ -276,7 +276,7 @@ class Design:
         recipe, shape = replace(MODERN, label_smoothing=0.1), {"n": [1, 3, 3]}
         return {
             "tied, in 12 minutes": self.cifar("recnet", recipe, 10, width=32, **shape),
-            "untied, in 45 minutes": self.cifar("resnet", recipe, 16, width=48, **shape),
+            "untied, in 45 minutes": self.cifar("resnet", recipe, 20, width=48, **shape),
         }
 
     def long(self, arm, **options):
