@@ -9,7 +9,7 @@ import pytest
 from lib import design, experiments, rules, runs
 from lib.train import MODERN, TRAIN_VERSION, Experiment, Recipe
 
-DESIGNS = [(claim, profile) for claim in experiments.DESIGNS for profile in experiments.PROFILES]
+SIZED = [(claim, profile) for claim in experiments.DESIGNS for profile in experiments.PROFILES]
 
 
 def record(experiment, seed, standin=False, version=TRAIN_VERSION):
@@ -230,7 +230,7 @@ def test_one_block_for_all_does_as_much_work_as_the_others():
 def test_probes_exist():
     from lib.probes import PROBES
 
-    for claim, profile in DESIGNS:
+    for claim, profile in SIZED:
         for e in experiments.arms(claim, profile).values():
             assert set(e.probes) <= set(PROBES)
 
@@ -305,7 +305,7 @@ def test_key_does_not_depend_on_the_order_of_options():
 # --- select ---
 
 
-@pytest.mark.parametrize(("claim", "profile"), DESIGNS)
+@pytest.mark.parametrize(("claim", "profile"), SIZED)
 def test_select_finds_all_runs_in_the_order_of_the_arms(claim, profile):
     table = experiments.select(records(claim, profile)[::-1], claim, profile)
     expected = [
