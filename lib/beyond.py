@@ -50,7 +50,7 @@ def b1(arms):
     "error, after minus before all tied steps; each is judged",
     means={
         "reproduced": "Each step lowers the error, and steps beyond the trained ones do not help.",
-        "inconclusive": "The number is of all steps together; for each single one the seeds do not suffice.",
+        "inconclusive": "The number is of all steps together; not every single one is sure to lower the error.",
     },
 )
 def b2(arms):

@@ -29,8 +29,7 @@ DESIGNS = (
     "rates",
     "early",
     "budget",
-    "clock",
-    "sprints",
+    "race",
     "C11",
     "B1",
     "C3",
@@ -61,12 +60,12 @@ PAGES = {
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
     "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shallower"),
-    "07_beyond": ("B2", "B7", "B4", "C13", "C15", "C12", "B5", "B6"),
+    "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }
 # What a page that reads all records asks for.
-ALSO = {"08_cost": ("C6", "C11", "early", "clock", "sprints", "shallower", "precision")}
+ALSO = {"08_cost": ("C6", "C11", "early", "race", "shallower", "precision")}
 
 
 def arms(claim, profile):
@@ -82,7 +81,7 @@ def arms(claim, profile):
 
 def seeds(claim, profile, label="", seed=0, count=1):
     """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
-    choice that is only made on validation (one of the readings, a learning rate) and a race against the clock take
+    choice that is only made on validation (one of the readings, a learning rate) and the race take
     one, and an arm of a claim with three that one with five has as well takes five. Raises ValueError on a negative
     seed and on less than one."""
     if seed < 0 or count < 1:
@@ -90,7 +89,7 @@ def seeds(claim, profile, label="", seed=0, count=1):
     if profile != "paper":
         return range(seed, seed + count)
     reading = claim in ("C7", "C8", "C15") and "final" not in label
-    if reading or claim in ("first", "rates", "clock", "sprints") or "no norm" in label:
+    if reading or claim in ("first", "rates", "race") or "no norm" in label:
         return range(1)
     return range(5 if claim in FIVE_SEEDS or _canonical(arms(claim, profile).get(label)) in _five_seeded() else 3)
 

@@ -93,12 +93,14 @@ class Job:
 
     def small(self, page):
         """The claims that a page of the published site shows by quick runs; a page that names none may show all."""
-        if not self.publish:
+        from lib import claims
+
+        asked = [claim for claim in self.pages[page] or claims.CLAIMS if claim in claims.CLAIMS]
+        if not self.publish or not asked:
             return []
-        stores = [("paper", runs.read(self.results)), ("quick", runs.read(self.store))]
-        asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
-        found = {claim: experiments.fullest(stores, claim) for claim in asked}
-        return [claim for claim, (profile, table) in found.items() if profile == "quick" and len(table)]
+        recorded = claims.judge("paper", runs.read(self.results), only=asked)
+        quick = claims.judge("quick", runs.read(self.store), only=asked)
+        return [a.id for a, b in zip(recorded, quick, strict=True) if a.source == "none" != b.source]
 
     def source(self, page):
         try:

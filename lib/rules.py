@@ -32,6 +32,7 @@ claim = entering(CLAIMS)
     "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
     "test error on 1,000 images",
     "%",
+    means={"completed": "The paper gives no number; this one fills the gap. (The seeds are those of each draw.)"},
 )
 def c1(arms):
     """`completed`: the missing number; the interval is over subsets where there are several."""
@@ -69,12 +70,13 @@ def c2(arms, check):
 @claim(
     "C3",
     "Depth hurts plain nets",
-    "Plain nets of growing depth were trained alike, and compared on the very images that they were trained on.",
+    "Plain nets of growing depth were trained alike, at one rate, and compared on their own training images.",
     "more layers bring vanishing gradients and harder training (1)",
     "training error, deepest minus next",
     means={
         "reproduced": "The deepest fits its training images worst, and less of the gradient reaches its first layer.",
-        "partly": "The deepest fits its training images worst, but a vanishing gradient is not what the runs show.",
+        "partly": "The deepest fits its training images worst. That less of the gradient reaches its first layer "
+        "does not show: these nets have batch norm.",
         "contradicted": "The deepest fits its training images no worse than the next.",
     },
 )
@@ -89,9 +91,11 @@ def c3(arms):
     worse = arms.difference(deep, shallow, train)
     ratios = {when: arms.difference(deep, shallow, log_ratio(when)) for when in ("start", "epoch1")}
     bare = sorted(arms.named("no norm"), key=arms.average, reverse=True)
-    best = {a.split(", rate")[0]: arms.mean(a) for a in bare}  # the last of a depth is that with its best rate
+    best = {a.split(", rate")[0]: a for a in bare}  # the last of a depth is that with its best rate
     text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first over last layer's gradient norm "
-    text += f"{each(ratios, '')}. Error, each depth at its best rate: {each(best, '%')}."
+    errors, at_epoch1 = ({b: arms.mean(a, m) for b, a in best.items()} for m in (error, log_ratio("epoch1")))
+    text += f"{each(ratios, '')}. Each depth at its best rate, error: {each(errors, '%')}; that log10 after epoch 1: "
+    text += f"{each(at_epoch1, '')}."
     falls = both(*(ratio.below(0) for ratio in ratios.values()))
     return "partly" if worse.above(0) and not falls else verdict(worse.above(0)), worse, text
 
@@ -99,7 +103,7 @@ def c3(arms):
 @claim(
     "C4",
     "The shortcut cures it",
-    "The same nets were trained with shortcuts, to see whether depth still costs them anything.",
+    "The same nets were trained with shortcuts, at the same rate, to see whether depth still costs them anything.",
     "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
     "training error of depth that the shortcut saves",
     means={
@@ -167,7 +171,7 @@ def near(arms, arm, centre, *measures):
     "The depth-1 ResNet fails",
     "The paper's residual net with a single block was rebuilt from its text and trained for as many epochs.",
     "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)",
-    "test error",
+    "test error in reading P1",
     "%",
     means={
         "reproduced": "Rebuilt from its text, that net ends near 54 % on both sets.",
@@ -189,7 +193,7 @@ def c7(arms):
     "The paper's RecNet",
     "The paper's RecNet, that net with an RNN of seven steps behind it, was rebuilt and trained alike.",
     "flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)",
-    "test error",
+    "test error in reading P1",
     "%",
     means={
         "reproduced": "Rebuilt from its text, that net ends where the paper's did, and over-fits.",
@@ -242,7 +246,8 @@ def c9(check):
     "largest relative difference of outputs",
     "",
     means={
-        "reproduced": "One stage with shared weights is an RNN, by construction; the whole net is a chain of three.",
+        "reproduced": "One stage with shared weights is an RNN, by construction; with a norm for each step it is one "
+        "that knows which step it is at. The whole net is a chain of three.",
     },
 )
 def c10(check):

@@ -115,6 +115,7 @@ def ledger(records):
                 "seconds": m["seconds"],
                 "threads": m["threads"],
                 "precision": m["precision"],
+                "cpu": m["cpu"],
                 "device": m["device"],
                 "commit": m["commit"],
                 "date": m["date"],

@@ -616,12 +616,11 @@ def test_front_page(pages):
     order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
     assert order == ["A question? A promise."] * 3
     assert [bool(item.a) for item in front.select(".order li")] == [True, True, False]
-    assert "Small runs" not in front.select_one(".halves").get_text()
+    assert "at equal depth: " in front.select_one(".halves").get_text()
     pages(code("x"), key="k2", interim=["Tied minus untied: +2.00 pp", "Another: -1.00 pp"])
-    first, second, quick = (item.get_text() for item in pages.front.select(".halves > div:nth-of-type(2) li"))
+    first, second = (item.get_text() for item in pages.front.select(".halves > div:nth-of-type(2) li"))
     assert first == "Tied minus untied: +2.00\xa0pp"
     assert second == "Another: −1.00\xa0pp"
-    assert quick.startswith("Small runs at equal depth: ")
 
 
 def test_front_page_shows_the_figure_tagged_as_the_story(pages, tmp_path):
