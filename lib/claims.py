@@ -61,8 +61,8 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
 
 def _check(records, name, profile, standin):
     """The record of a check; only C14's looks at the data."""
-    found = runs.find_check(records, name, profile, standin)
-    return found if found or name == "cifar10" else runs.find_check(records, name, profile, not standin)
+    found = experiments.find_check(records, name, profile, standin)
+    return found if found or name == "cifar10" else experiments.find_check(records, name, profile, not standin)
 
 
 def fullest(*judged):

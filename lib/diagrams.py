@@ -99,8 +99,8 @@ def _words(parts):
     return ", ".join(text.replace("\n", " ") for text, _ in parts)
 
 
-def _tied(stage):
-    return stage.depth > 1 and len(set(map(id, stage.blocks))) == 1
+def _loops(stage):
+    return stage.is_tied and stage.depth > 1
 
 
 def _title(layer):
@@ -138,10 +138,10 @@ def block(*blocks, labels=()):
 
 def unrolled(*stages):
     """Figure 2: a tied stage as a loop and as the chain it stands for, in one colour; an untied one, in many."""
-    rows = [(stage, looped) for stage in stages for looped in ((True, False) if _tied(stage) else (False,))]
+    rows = [(stage, looped) for stage in stages for looped in ((True, False) if _loops(stage) else (False,))]
     sheet, alt = _Sheet(1.1 * len(rows) + 0.25), []
     for row, (stage, looped) in enumerate(rows):
-        y, tied, different = 1.1 * row + 0.6, _tied(stage), list(dict.fromkeys(stage.blocks))
+        y, tied, different = 1.1 * row + 0.6, _loops(stage), list(dict.fromkeys(stage.blocks))
         palette = [COLOURS["tied"]] if tied else sns.color_palette("viridis", len(different)).as_hex()
         blocks = different if looped else stage.blocks
         step, end, words = min(1, (WIDTH - 0.9) / max(1, len(blocks))), 0.28, []
@@ -176,7 +176,7 @@ def net(model):
     rows = [("stem", stem, model.stem(model.scale(image)).shape)]
     for s, stage in enumerate(model.stages):
         blocks = [(stage.transition, 1)] if stage.transition else []
-        blocks += [(stage.blocks[0], stage.depth)] if _tied(stage) else [(layer, 1) for layer in stage.blocks]
+        blocks += [(stage.blocks[0], stage.depth)] if _loops(stage) else [(layer, 1) for layer in stage.blocks]
         rows += [(stage.name, blocks[i : i + 3], sizes[f"stage{s + 1}_step0"]) for i in range(0, len(blocks), 3)]
     rows.append(("head", [(model.average, 1), (model.logits, 1)], (1, model.logits.units)))
     over = [0.62 * any(getattr(layer, "shortcut", False) for layer, _ in blocks) for _, blocks, _ in rows]

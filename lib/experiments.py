@@ -136,7 +136,7 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     index = {
         (_canonical(Experiment.of(r["experiment"])), r["seed"]): r
         for r in records
-        if r["kind"] == "train" and r["data"]["standin"] == standin and r["train_version"] == TRAIN_VERSION
+        if r["kind"] == "train" and _made(r) == (standin, TRAIN_VERSION)
     }
     rows = []
     for label, experiment in arms(claim, profile).items():
@@ -147,6 +147,17 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     if not rows:  # what reads the table need not ask whether there are any
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in FIELDS.items()})
     return pd.DataFrame(rows)
+
+
+def find_check(records, name, profile, standin=False):
+    """The record of a check at a profile, or None."""
+    checks = (r for r in records if r["kind"] == "check" and _made(r) == (standin, TRAIN_VERSION))
+    return next((r for r in checks if (r["name"], r["profile"]) == (name, profile)), None)
+
+
+def _made(record):
+    """What a record must agree in to be of use: (whether its data are stand-ins, the version of the training code)."""
+    return record["data"]["standin"], record["train_version"]
 
 
 def fullest(stores, claim, seed=0, count=1, standin=False):

@@ -58,7 +58,7 @@ def check(name, profile):
     from lib import checks
 
     store = store_of(profile)
-    if runs.read_only() and runs.find_check(runs.read(store), name, profile) is None:
+    if runs.read_only() and experiments.find_check(runs.read(store), name, profile) is None:
         raise StoreError(f"the check {name!r} is not recorded: `make record` makes it")
     return checks.check(name, profile, store)
 

@@ -46,16 +46,6 @@ def read(folder):
     return [read_record(path.parent) for path in sorted(Path(folder).glob("*/record.json"))]
 
 
-def find_check(records, name, profile, standin=False):
-    """The record of a check at a profile, or None."""
-    found = (
-        r
-        for r in records
-        if r["kind"] == "check" and (r["name"], r["profile"], r["data"]["standin"]) == (name, profile, standin)
-    )
-    return next(found, None)
-
-
 BENCH = ("name", "unit", "ours", "peer", "peer_value", "ratio", "machine")  # what every comparison has
 
 

@@ -234,6 +234,6 @@ def test_no_run(tmp_path, monkeypatch, images, name, key):
         train.train(Experiment(name, Recipe(1, 0.1), n_train=128), 0, tmp_path)
     with pytest.raises((FileNotFoundError, StoreError), match=key):
         Run(tmp_path / key)
-    assert runs.find_check([], name, "quick") is None
+    assert experiments.find_check([], name, "quick") is None
     assert runs.read(tmp_path / key) == []
     assert runs.ledger([]).empty

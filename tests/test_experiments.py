@@ -314,6 +314,20 @@ def test_select_finds_all_runs_in_the_order_of_the_arms(claim, profile):
     assert list(zip(table["arm"], table["seed"], strict=True)) == expected
 
 
+def test_find_check():
+    def check(name="softplus", profile="paper", standin=False, version=TRAIN_VERSION):
+        data = {"standin": standin}
+        return {"kind": "check", "name": name, "profile": profile, "data": data, "train_version": version}
+
+    at_hand = [check(), check(profile="quick"), check(standin=True), check(name="cost")]
+    older = [check(version=TRAIN_VERSION - 1), *records("C2", "quick")]
+    assert experiments.find_check(older + at_hand, "softplus", "paper") is at_hand[0]
+    assert experiments.find_check(at_hand, "softplus", "quick") is at_hand[1]
+    assert experiments.find_check(at_hand, "softplus", "paper", standin=True) is at_hand[2]
+    assert experiments.find_check(at_hand, "softplus", "smoke") is None
+    assert experiments.find_check(older, "softplus", "paper") is None
+
+
 def test_select_leaves_out_what_is_missing_or_of_another_kind():
     full = records("C11", "quick")
     assert len(experiments.select(full[1:], "C11", "quick")) == len(full) - 1

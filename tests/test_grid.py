@@ -138,7 +138,7 @@ def test_a_row_gives_its_run_and_its_model(tiny):
 def test_check_is_kept_in_the_profiles_store(monkeypatch):
     record = grid.check("softplus", "smoke")
     assert record["result"]["gap"] == pytest.approx(np.log(2))
-    assert runs.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True) == record
+    assert experiments.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True) == record
     assert grid.check("softplus", "paper")["key"] in {path.name for path in runs.RESULTS.iterdir()}
     with pytest.raises(ValueError, match="unknown check 'speed'"):
         grid.check("speed", "smoke")
@@ -278,7 +278,7 @@ def test_the_command_line_runs_what_is_missing(trained, capsys):
     assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2
     assert lines(capsys)[0] == "2 of 2 runs are missing"
-    assert runs.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True)
+    assert experiments.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True)
     assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2
     assert lines(capsys) == ["0 of 2 runs are missing"]

@@ -33,6 +33,7 @@ def record(key="a" * 16, architecture="resnet", standin=False, **rest):
             "threads": 2,
             "precision": "float32",
             "device": "cpu",
+            "cpu": "A processor",
             "commit": "abc1234",
             "date": "2026-01-01",
         },
@@ -107,15 +108,6 @@ def test_stores():
     assert runs.store("paper") == runs.RESULTS
     assert runs.store("quick") == runs.store("smoke") == runs.LOCAL
     assert (runs.ROOT / "lib" / "runs.py").exists()
-
-
-def test_find_check():
-    records = [record(), check(), check("d" * 16, profile="quick"), check("e" * 16, standin=True), check(name="cost")]
-    assert runs.find_check(records, "softplus", "paper")["key"] == "c" * 16
-    assert runs.find_check(records, "softplus", "quick")["key"] == "d" * 16
-    assert runs.find_check(records, "softplus", "paper", standin=True)["key"] == "e" * 16
-    assert runs.find_check(records, "softplus", "smoke") is None
-    assert runs.find_check([], "softplus", "paper") is None
 
 
 def test_ledger():
