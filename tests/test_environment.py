@@ -270,7 +270,7 @@ def test_make_alone_lists_every_target_in_one_line(bare):
         ("data", "-m lib.data"),
         ("report", "-m lib.report"),
         ("report PROFILE=quick SEEDS=2 SEED=7 NB=04", "-m lib.report --profile quick --seeds 2 --seed 7 --nb 04"),
-        ("test", "-m pytest"),
+        ("test", "-m pytest --numprocesses 2 --dist loadfile"),
         ("lab", "-m jupyterlab --notebook-dir notebooks"),
         ("record", "-m lib.recorder --profile paper"),
         ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.recorder --profile smoke --only C11 --hours 0.5"),
@@ -463,7 +463,7 @@ def test_continuous_integration_runs_the_tests_and_fails_with_them(ready):
     assert all("-m pip install" in call for call in installed)
     ruff = ".venv/bin/python -m ruff"
     assert (checked, styled) == (f"{ruff} check --quiet .", f"{ruff} format --check --quiet .")
-    assert tested == ".venv/bin/python -m pytest"
+    assert tested == ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile"
     for step in ("pytest", "ruff check", "ruff format"):
         assert ready.run("bash", ".ci/run", FAILS=step).returncode != 0
 
