@@ -70,6 +70,14 @@ def fullest(*judged):
     return [next((f for f in some if f.source != "none"), some[0]) for some in zip(*judged, strict=True)]
 
 
+def apart(recorded_records, local_records, local_profile="quick", seed=0, seeds=1):
+    """How many claims have a number, with an interval, from full-scale runs, and one from small runs; and those of them
+    where the latter lies outside that interval."""
+    judged = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds)
+    pairs = [(f, s) for f, s in zip(*judged, strict=True) if not math.isnan(f.interval[0] + s.value)]
+    return len(pairs), [f.id for f, s in pairs if not f.interval[0] <= s.value <= f.interval[1]]
+
+
 def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=1, standin=False):
     """A row a claim: what the paper says, what was recorded, what this run found, and the verdict.
 

@@ -92,15 +92,18 @@ class Job:
         return [found[key] for key in sorted(found)]
 
     def small(self, page):
-        """The claims that a page of the published site shows by quick runs; a page that names none may show all."""
-        from lib import claims
-
-        asked = [claim for claim in self.pages[page] or claims.CLAIMS if claim in claims.CLAIMS]
-        if not self.publish or not asked:
+        """The claims that a page of the published site shows by quick runs, because their full-scale ones are not all
+        there; a page that names none may show all."""
+        if not self.publish:
             return []
-        recorded = claims.judge("paper", runs.read(self.results), only=asked)
-        quick = claims.judge("quick", runs.read(self.store), only=asked)
-        return [a.id for a, b in zip(recorded, quick, strict=True) if a.source == "none" != b.source]
+        recorded, quick = runs.read(self.results), runs.read(self.store)
+
+        def made(records, claim, profile):
+            return experiments.select(records, claim, profile).key.nunique()
+
+        asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
+        short = [c for c in asked if made(recorded, c, "paper") < len(experiments.wanted([c], "paper"))]
+        return [c for c in short if made(quick, c, "quick") or c in experiments.CHECKS]
 
     def source(self, page):
         try:

@@ -421,6 +421,14 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
         assert claims.interim(nothing) == []
 
 
+def test_small_runs_are_held_against_the_full_ones():
+    full, same = made_up("C5"), made_up("C5", profile="quick")
+    other = made_up("C5", {"norm after": {"error": 60.0}}, "quick")
+    assert claims.apart(full, same) == (1, [])
+    assert claims.apart(full, other) == (1, ["C5"])
+    assert claims.apart(full, []) == claims.apart([], other) == (0, [])
+
+
 def test_the_published_net_is_as_large_as_ours():
     net = models.build("resnet", (32, 32, 3), n=7)
     weights, flops = models.count(net)[0], models.flops(net, (32, 32, 3))
