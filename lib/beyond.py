@@ -47,10 +47,10 @@ def b1(arms):
     "What does each step do?",
     "The tied net was stopped after each of its steps, and run for twice as many, to see what each adds.",
     "nothing; expected: the error falls step by step, extrapolation is limited",
-    "error, after minus before all tied steps; each is judged",
+    "error, after minus before a step, the weakest of them",
     means={
         "reproduced": "Each step lowers the error, and steps beyond the trained ones do not help.",
-        "inconclusive": "The number is of all steps together; not every single one is sure to lower the error.",
+        "inconclusive": "It can't be said of every single step that it lowers the error.",
     },
 )
 def b2(arms):
@@ -64,7 +64,8 @@ def b2(arms):
     total = arms.mean("tied", lambda run: course(run)[-2] - course(run)[0])
     text = f"Error in % after the transition, each step, twice the steps: {', '.join(f'{e:.1f}' for e in shown)}; by "
     text += f"the steps {total:pp}, by as many again {more:pp}."
-    return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), total, text
+    weakest = max(steps, key=lambda step: step.value)
+    return verdict(both(*below_zero(dict(enumerate(steps))).values(), more.above(-EQUIVALENT))), weakest, text
 
 
 @claim(

@@ -28,7 +28,7 @@ claim = entering(CLAIMS)
 @claim(
     "C1",
     "A CNN on MNIST",
-    "The paper's small CNN was trained on MNIST digits, which the paper leaves open: at full scale, on five draws.",
+    "The paper's small CNN was trained, on digits that the paper leaves open: at full scale, on five draws of them.",
     "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
     "test error on 1,000 images",
     "%",
@@ -107,7 +107,8 @@ def c3(arms):
     "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
     "training error of depth that the shortcut saves",
     means={
-        "reproduced": "Depth costs plain nets more than nets with shortcuts.",
+        "reproduced": "Depth costs plain nets more than nets with shortcuts, up to 44 layers. Whether that is because "
+        "gradients are kept alive is not part of the rule.",
         "contradicted": "Shortcuts take nothing off what depth costs.",
         "not testable": "Depth did not surely cost the plain nets anything, so there is nothing to cure.",
     },
@@ -169,7 +170,7 @@ def near(arms, arm, centre, *measures):
 @claim(
     "C7",
     "The depth-1 ResNet fails",
-    "The paper's residual net with a single block was rebuilt from its text and trained for as many epochs.",
+    "The paper's residual net with a single block was rebuilt from its text and trained, at full scale for 30 epochs.",
     "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)",
     "test error in reading P1",
     "%",
@@ -243,7 +244,7 @@ def c9(check):
     "A shallow RNN is a deep tied ResNet",
     "Blocks with copied weights, a loop over one block, and Keras' own RNN layer were given the same numbers.",
     "exact equivalence, given weight sharing (abstract, 1)",
-    "largest relative difference of outputs",
+    "largest relative difference of outputs, without norm or with a shared one",
     "",
     means={
         "reproduced": "One stage with shared weights is an RNN, by construction; with a norm for each step it is one "
@@ -267,7 +268,7 @@ def c10(check):
     "RecNet does the deep net's work",
     "A deep ResNet and its tied twin, whose repeated blocks share one set of weights, were trained alike.",
     "it is as good, with fewer weights (abstract, 1)",
-    "D: error, tied minus untied",
+    "error, tied minus untied",
     also=("rates",),
     means={
         "reproduced": "With far fewer weights it stays within a point of the deep net and keeps most of its gain.",
@@ -370,7 +371,7 @@ def c14(check):
 @claim(
     "C15",
     "Why RecNet was better",
-    "The paper's RecNet was compared with controls: no RNN, fewer steps, a well-built residual net of one block.",
+    "The paper's RecNet was compared with controls: no RNN, fewer steps, a usual residual net of one block a stage.",
     "the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)",
     "error, RNN of 7 steps minus 1 step, a dense layer",
     means={
