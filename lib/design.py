@@ -338,7 +338,7 @@ class Design:
         for steps in self.size.unrolls:
             arms[f"{steps} step{'s' * (steps > 1)}, final"] = self.reading("P1", True, final=True, steps=steps)
         recipe = FIRST if self.full else MODERN
-        return arms | {"a correct depth-1 net, final": self.cifar("resnet", recipe, self.size.long, n=1)}
+        return arms | {"ResNet-8, final": self.cifar("resnet", recipe, self.size.long, n=1)}
 
     def C16(self):
         return self.C4() | self.baselines()

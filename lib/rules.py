@@ -383,12 +383,12 @@ def c14(check):
 )
 def c15(arms):
     """(a) recurrence helps: seven steps beat no RNN and one step, a family; the number is against one. (b) depth 1 is
-    why the ResNet fails: a correct depth-1 net fails too, lower end > DEPTH_1 - NEAR. (c) shallowness is why RecNet
-    over-fits: the gap of one step is larger than that of seven."""
+    why the ResNet fails: a usual net of one block a stage fails too, lower end > DEPTH_1 - NEAR. (c) shallowness is why
+    RecNet over-fits: the gap of one step is larger than that of seven."""
     none, seven, one = "depth-1, P1, final", "RecNet, P1, final", "1 step, final"
     rnn, recurrence, gaps = arms.difference(seven, none), arms.difference(seven, one), arms.difference(one, seven, gap)
-    correct, readings = arms.mean("a correct depth-1 net, final"), arms.named("RecNet", but=["final"])
-    facts = both(*below_zero({none: rnn, one: recurrence}).values()), correct.above(DEPTH_1 - NEAR), gaps.above(0)
+    usual, readings = arms.mean("ResNet-8, final"), arms.named("RecNet", but=["final"])
+    facts = both(*below_zero({none: rnn, one: recurrence}).values()), usual.above(DEPTH_1 - NEAR), gaps.above(0)
     a, b, c = (ANSWER[fact] for fact in facts)
     lower = sum(arms.average(r) < arms.average(r.replace("RecNet", "depth-1")) for r in readings)
     text = f"(a): {a}, seven steps minus no RNN {rnn:pp}, below 0 in {lower} of {len(readings)} readings, minus one "
