@@ -93,8 +93,13 @@ def gap(run):
     return (run.val_error if pd.isna(run.test_error) else run.test_error) - run.train_error
 
 
+def _kind(device, precision, backend="tensorflow", **_):
+    """What all runs of a comparison must have in common, in words."""
+    return f"{device.partition(':')[0]} in {precision}", *([f"by {backend}"] if backend != "tensorflow" else [])
+
+
 class Mixed(ValueError):
-    """A comparison of runs from different kinds of device, or of different precisions."""
+    """A comparison of runs from different kinds of device, of different precisions, or of different backends."""
 
 
 class Arms(dict):
@@ -111,7 +116,7 @@ class Arms(dict):
     def measured(self, arms, measure=error):
         """The arms as `stats` takes them. Raises Mixed."""
         machines = (run.machine for a in arms for run in self[a])
-        kinds = sorted({f"{m['device'].partition(':')[0]} in {m['precision']}" for m in machines})
+        kinds = sorted({" ".join(_kind(**machine)) for machine in machines})
         if len(kinds) > 1:
             raise Mixed(f"Not judged: arms that are to be compared ran on {' and on '.join(kinds)}.")
         return [np.array([measure(run) for run in self[a]]) for a in arms]

@@ -244,7 +244,7 @@ def c9(check):
     "A shallow RNN is a deep tied ResNet",
     "Blocks with copied weights, a loop over one block, and Keras' own RNN layer were given the same numbers.",
     "exact equivalence, given weight sharing (abstract, 1)",
-    "largest relative difference of outputs, without norm or with a shared one",
+    "largest relative difference, outputs and gradients, without norm or with a shared one",
     "",
     means={
         "reproduced": "One stage with shared weights is an RNN, by construction; with a norm for each step it is one "
@@ -277,9 +277,10 @@ def c10(check):
     },
 )
 def c11(arms, rates):
-    """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, lower end of R > RETENTION, at least
-    FEWER times fewer parameters. Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0,
-    and has at most its published error + COMPETENCE."""
+    """D = tied minus untied at the deepest. Reproduced: upper end of D < MARGIN, R surely > RETENTION (as a contrast:
+    E - tied - RETENTION (E - untied), lower end > 0, as Fieller does), at least FEWER times fewer parameters.
+    Contradicted: lower end of D > MARGIN. Judged only if untied beats E, lower end > 0, and has at most its published
+    error + COMPETENCE."""
     (tied,), (equal,) = arms.named("tied", but=["untied"]), arms.named("equal parameters")
     untied = f"un{tied}"
     d, gain, level = arms.difference(tied, untied), arms.difference(equal, untied), arms.mean(untied)
@@ -287,12 +288,14 @@ def c11(arms, rates):
     fewer = arms[untied][0].parameters / arms[tied][0].parameters
     bar = PUBLISHED.get(int(tied.split()[-1]), math.nan) + COMPETENCE
     judged = gain.above(0) and level.value <= bar
-    good = judged and both(d.below(MARGIN), kept.above(RETENTION), bool(fewer >= FEWER))
+    retained = arms.contrast({equal: 1 - RETENTION, tied: -1, untied: RETENTION}).above(0)
+    good = judged and both(d.below(MARGIN), retained, bool(fewer >= FEWER))
     word = "contradicted" if d.above(MARGIN) else "reproduced" if good else "inconclusive"
     trials = sorted(rates, key=rates.average, reverse=True)
     best = {a.split(", ")[0]: a for a in trials}  # the last of an arm is that with its best rate
-    text = f"{tied} minus {untied} {d:pp}; strong: {ANSWER[bool(good and d.below(STRONG))]}; {fewer:.1f} times fewer "
-    text += f"parameters; R, which needs untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
+    strong = ANSWER[both(bool(judged), good, d.below(STRONG))]
+    text = f"{tied} minus {untied} {d:pp}; strong: {strong}; {fewer:.1f} times fewer parameters; R, which needs "
+    text += f"untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
     text += f"{equal} (E) minus untied {gain:pp}." + f" Best on validation: {'; '.join(best.values())}." * bool(best)
     return word if judged else "not testable", d, text
 

@@ -201,7 +201,7 @@ CASES = [
             SEVEN: {"error": 45.0, "train": 35.0},
             NONE: {"error": 54.0, "train": 54.0},
             ONE: {"error": 50.0, "train": 30.0},
-            "a correct": {"error": 54.0},
+            "ResNet-8": {"error": 54.0},
         },
         "reproduced",
     ),
@@ -419,6 +419,15 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
     on_a_gpu = [r | {"machine": r["machine"] | {"device": "gpu:0"}} for r in tied]
     for nothing in (untied, others, untied + on_a_gpu, made + headline(7.2), []):
         assert claims.interim(nothing) == []
+
+
+def test_arms_of_two_backends_are_not_compared():
+    made = made_up("C5")
+    for r in made[::2]:
+        r["machine"] = r["machine"] | {"backend": "jax"}
+    (finding,) = claims.judge("paper", made, only=["C5"])
+    assert finding.verdict == "not testable"
+    assert "by jax" in finding.text
 
 
 def test_small_runs_are_held_against_the_full_ones():
