@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
-from lib.design import Design
+from lib.design import Design, layers
 from lib.findings import Arms, Mixed
 from lib.records import StoreError
 from lib.stats import Estimate
@@ -134,9 +134,8 @@ def interim(records):
 
 def _size(run):
     """The size of a net and of its training, in words."""
-    n = run.experiment["options"]["n"]
-    blocks = sum(n) if isinstance(n, list) else 3 * n
-    return f"{2 * blocks + 2} layers, {run.parameters / 1e6:.2f}M weights, {len(run.curve)} epochs"
+    depth = layers(run.experiment["options"]["n"])
+    return f"{depth} layers, {run.parameters / 1e6:.2f}M weights, {len(run.curve)} epochs"
 
 
 def show(name, profile, seed=0, seeds=1, short=False):

@@ -113,6 +113,14 @@ VARIANT_PROBES = {"plain": ("gradients",), "recnet": ("activations", "statistics
 MNIST_PROBES = {"mnist_cnn": ("shifts",), "softmax": ("shifts",), "mlp": ("shifts",)}
 
 
+def layers(n):
+    """Weight layers of a net of He et al. with n blocks in each of three stages, or with a number for each: [1, 3, 3].
+
+    Theirs (2015, section 4.2): 6n + 2.
+    """
+    return 2 * (3 * n if isinstance(n, int) else sum(n)) + 2
+
+
 class Design:
     """The arms of every claim at one profile: a method a claim, each returning {label: Experiment}."""
 

@@ -28,8 +28,9 @@ def kept():
 
 
 def test_error(run):
-    """A run's test error in %, computed anew in the precision that it was trained in."""
-    return probes.error(run.load(run.machine["precision"]), *run.sets["test"])
+    """A run's test error in %, computed anew from its kept weights in the precision that it was trained in."""
+    net = run.load(run.machine["precision"], run.folder / train.KEPT)  # not the full ones, which lie beside them here
+    return probes.error(net, *run.sets["test"])
 
 
 def main(argv=None):

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lib import stats
+from lib.design import layers
 from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
 from lib.prose import extremes, pm, short
 
@@ -384,7 +385,7 @@ def _family(experiment):
     options = dict(experiment["options"])
     n = options.pop("n", None)
     name = {"resnet": "untied", "recnet": "tied"}.get(experiment["architecture"], experiment["architecture"])
-    return ", ".join([name, *(f"{key} {value}" for key, value in options.items())]), 6 * n + 2 if n else None
+    return ", ".join([name, *(f"{key} {value}" for key, value in options.items())]), layers(n) if n else None
 
 
 def tradeoff(frame, against="parameters", measure="test_error", literature=None):

@@ -121,15 +121,16 @@ class Run:
         """The trained Keras model, in float32. Raises FileNotFoundError where only the record is there."""
         return self.load("float32")
 
-    def load(self, precision):
-        """The trained model, computing in `precision`. Raises FileNotFoundError where only the record is there,
-        StoreError where the weights are damaged."""
-        if self.weights is None:
+    def load(self, precision, weights=None):
+        """The trained model, computing in `precision`. weights: another file of them than `self.weights`. Raises
+        FileNotFoundError where only the record is there, StoreError where the weights are damaged."""
+        weights = weights or self.weights
+        if weights is None:
             raise FileNotFoundError(f"the weights of run {self.key} were not kept; train it again")
         experiment = self.record["experiment"]
         net = build(experiment["architecture"], experiment["options"], self.record["data"]["shape"], precision)
         try:
-            _assign(net.variables, read_weights(self.weights))
+            _assign(net.variables, read_weights(weights))
         except ValueError:
             raise StoreError.damaged("the file of weights", self.folder) from None
         return net
