@@ -103,7 +103,8 @@ class Job:
 
         asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
         short = [c for c in asked if made(recorded, c, "paper") < len(experiments.wanted([c], "paper"))]
-        return [c for c in short if made(quick, c, "quick") or c in experiments.CHECKS]
+        checked = {record.get("name") for record in quick}  # only a check has one
+        return [c for c in short if made(quick, c, "quick") or checked & {*experiments.CHECKS.get(c, ())}]
 
     def source(self, page):
         try:
