@@ -100,7 +100,7 @@ def _words(parts):
 
 
 def _loops(stage):
-    return stage.is_tied and stage.depth > 1
+    return stage.tied and stage.depth > 1
 
 
 def _title(layer):

@@ -70,9 +70,10 @@ def store_of(profile):
     return runs.store(profile)
 
 
-def run(row):
-    """The Run of a row of `get`'s table: its record and, where the weights were kept, its trained model."""
-    return train.find(row.key, (runs.LOCAL, runs.QUICK, runs.RESULTS))
+def run(row, profile):
+    """The Run of a row of `get`'s table at that profile: its record and, where the weights were kept, its trained
+    model. Raises StoreError where it is gone."""
+    return train.find(row.key, [folder for _, folder in runs.stores(profile)])
 
 
 def missing(wanted, store):

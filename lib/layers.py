@@ -71,7 +71,8 @@ class GroupNorm(keras.layers.Layer):
         y = ops.cast(x, self.gamma.dtype)
         mean = self._by_group(ops.mean(y, axis=(1, 2)))
         variance = self._by_group(ops.mean(ops.square(y), axis=(1, 2))) - ops.square(mean)
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        # taken in one pass over the image, so rounding could make it negative where the mean is huge beside the spread
+        scale = self.gamma * ops.rsqrt(ops.maximum(variance + self.epsilon, self.epsilon))
         return ops.cast(y * scale[:, None, None] + (self.beta - mean * scale)[:, None, None], x.dtype)
 
     def _by_group(self, moments):
@@ -117,6 +118,10 @@ class BatchNorm(keras.layers.Layer):
         self.variance = weights("variance", self.statistics, 1.0, False)
 
     def call(self, x, step=0, training=False):
+        """Raises ValueError in training where the step is a tensor and the statistics are a list: they are written by
+        a step's number."""
+        if training and len(self.mean) > 1 and not isinstance(step, int):
+            raise ValueError("statistics per step are trained by a Stage, whose steps are counted in Python")
         gamma, beta, mean, variance = (_at(step, w) for w in (self.gamma, self.beta, self.mean, self.variance))
         if not training:
             return backend.normalise(x, gamma, beta, mean, variance, self.epsilon)
@@ -321,8 +326,9 @@ class Stage(keras.layers.Layer):
             self.blocks = [block(steps=1, name=f"{self.name}_block{t + 1}") for t in range(depth)]
 
     @property
-    def is_tied(self):
-        """Whether one block takes every step, so that there can be any number of them."""
+    def has_one_block(self):
+        """Whether one block takes every step, so that there can be any number of them: every tied stage, and an untied
+        one of one step."""
         return len(set(map(id, self.blocks))) == 1
 
     def states(self, x, training=False, steps=None, drop=None):
@@ -334,7 +340,7 @@ class Stage(keras.layers.Layer):
         steps = self.depth if steps is None else steps
         if steps < 0 or drop not in (None, *range(steps)):
             raise ValueError(f"{self.name} can't take {steps} steps and leave out step {drop}")
-        if steps > self.depth and not self.is_tied:
+        if steps > self.depth and not self.has_one_block:
             raise ValueError(f"{self.name} has {self.depth} steps; only a tied stage can take more (asked: {steps})")
         if self.transition is not None:
             x = self.transition(x, training=training)

@@ -140,7 +140,7 @@ class ResidualNet(Net):
     @property
     def is_recurrent(self):
         """Whether the last stage can take more steps than it was trained with."""
-        return self.stages[-1].is_tied
+        return self.stages[-1].has_one_block
 
     def states(self, x, training=False, steps=None, drop=None):
         """Yields (name, state) after the stem, each transition and each step, state (batch, height, width, channels).

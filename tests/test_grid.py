@@ -107,7 +107,7 @@ def test_a_published_page_shows_quick_runs_until_full_scale_is_recorded(tmp_path
     train.train(TWO_EPOCHS, 1, stores["paper"])
     assert epochs() == [2, 2]
     row = grid.get("C1", "paper").iloc[0]
-    assert grid.run(row).record["key"] == row.key
+    assert grid.run(row, "paper").record["key"] == row.key
 
 
 def test_a_claim_that_needs_no_training_has_no_runs(trained):
@@ -129,7 +129,7 @@ def test_unknown_names_are_refused_with_the_choices(claim, profile, message):
 
 def test_a_row_gives_its_run_and_its_model(tiny):
     row = grid.get("C2", "smoke").iloc[1]
-    run = grid.run(row)
+    run = grid.run(row, "smoke")
     assert (run.key, run.test_error) == (row.key, row.test_error)
     images = data.load("mnist").x_test
     assert run.model(images).shape == (60, 10)

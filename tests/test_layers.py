@@ -398,6 +398,13 @@ def test_a_step_known_at_run_time_only_is_the_same_step(statistics):
         np.testing.assert_allclose(symbolic, norm(images(), step=step), rtol=1e-6, atol=1e-6)
 
 
+def test_statistics_per_step_are_not_trained_by_a_step_known_at_run_time_only():
+    norm = BatchNorm(statistics=3, affines=3)
+    norm(images())
+    with pytest.raises(ValueError, match="statistics per step are trained by a Stage"):
+        norm(images(), step=tf.constant(1), training=True)
+
+
 def randomise_built(norm):
     norm(images())
     return randomise(norm)
@@ -430,6 +437,16 @@ def test_group_norm_is_its_formula_at_every_step(channels, groups):
         np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
     assert isinstance(norm, GroupNorm)
     assert not norm.non_trainable_weights
+
+
+def test_group_norm_of_images_without_spread_is_finite():
+    x = np.float32(1e4) + 1e-2 * images(3, 5, 5, 16)  # E[y^2] - E[y]^2 is negative here in float32
+    norm = make_norm("group")
+    with tf.GradientTape() as tape:
+        x = tf.Variable(x)
+        y = norm(x)
+    assert np.isfinite(y).all()
+    assert np.isfinite(tape.gradient(y, x)).all()
 
 
 def test_no_norm_is_the_identity():

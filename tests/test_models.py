@@ -344,7 +344,7 @@ def test_the_last_readout_is_the_call(which):
 @pytest.mark.parametrize("tied", [(False, False, True), (True, False, False)])
 def test_a_net_is_tied_in_the_stages_that_it_is_told_to(tied):
     model = net("recnet", n=3, width=4, tied=tied)
-    assert tuple(stage.is_tied for stage in model.stages) == tied
+    assert tuple(stage.has_one_block for stage in model.stages) == tied
     assert model.is_recurrent == tied[-1]
     assert net("recnet", n=3, width=4, tied=(True,) * 3).count_params() == net("recnet", n=3, width=4).count_params()
 
