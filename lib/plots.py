@@ -22,6 +22,7 @@ from lib.prose import extremes, pm, short
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
 FAMILIES = {"untied": "untied|residual|resnet|depth-1", "tied": "tied|recnet", "plain": "plain"}
+MARKERS = ".s^vDP"
 SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
 
 
@@ -51,16 +52,32 @@ def _panel(height, columns=1):
     return figure, figure.subplots(1, columns, sharey=True)
 
 
+def _places(labels):
+    """{label: (its family or None, its place among the labels of that family from 1 on, how many these are)}."""
+    family = {x: next((f for f, words in FAMILIES.items() if re.search(words, x.lower())), None) for x in labels}
+    members = {own: [label for label in family if family[label] == own] for own in family.values()}
+    return {label: (own, members[own].index(label) + 1, len(members[own])) for label, own in family.items()}
+
+
 def colours(labels):
     """{label: colour}: its family's where the label names it, paler for earlier members; else one of the others."""
-    family = {x: next((f for f, words in FAMILIES.items() if re.search(words, x.lower())), None) for x in labels}
-    chosen = {}
-    for label, own in family.items():
-        members = [other for other in family if family[other] == own]
-        place = members.index(label) + 1
-        pale = 0.6 * (1 - place / len(members))
-        chosen[label] = mix(COLOURS[own], "white", pale) if own else OTHERS[place % len(OTHERS) - 1]
-    return chosen
+    return {
+        label: mix(COLOURS[own], "white", 0.6 * (1 - place / many)) if own else OTHERS[place % len(OTHERS) - 1]
+        for label, (own, place, many) in _places(labels).items()
+    }
+
+
+def _markers(labels):
+    """{label: marker}: members of one family have shades of one colour, so each has a shape of its own as well."""
+    return {label: MARKERS[(many - place) % len(MARKERS)] for label, (_, place, many) in _places(labels).items()}
+
+
+def _size(frame):
+    """For captions: of what size small runs are, "" of runs on all of CIFAR-10 and of those on digits."""
+    images = max(frame.n_train, default=0)
+    if not 0 < images < 45_000 or any(e["dataset"] != "cifar10" for e in frame.experiment):
+        return ""
+    return f"Small runs, {images:,.0f} images, {max(map(len, frame.curve))} epochs. "
 
 
 def _groups(frame, measure):
@@ -140,11 +157,12 @@ def _draw(ax, series, shade, style="-", log=False):
         ax.set_xticks(range(len(steps)), names, size=10 if len(steps) < 16 else 7.5)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ends, courses = {}, []
+    ends, courses, markers = {}, [], _markers(shade)
     for label, table in tables.items():
         x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
         ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
-        ax.plot(x, mean, style, color=colour, lw=1.8, marker="." if len(x) < 16 else None)
+        marker = {"marker": markers[label], "ms": 6 if markers[label] == "." else 4, "markevery": -(-len(x) // 16)}
+        ax.plot(x, mean, style, color=colour, lw=1.8, **marker)
         first, last = (short(value, "#.3g") for value in (mean.iloc[0], mean.iloc[-1]))
         ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", colour)
         courses.append(f"{label} from {first} to {last}")
@@ -196,7 +214,7 @@ def learning_curves(frame, paper=None):
     ax.set_title("dashed: while training; solid: validation")
     last = {arm: end[1] for arm, end in ends.items()}
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
-    picture.finding = extremes(last, " at the end")
+    picture.finding = _size(frame) + extremes(last, " at the end")
     return picture
 
 
@@ -210,7 +228,11 @@ def gradients(frame):
         ends, words = _draw(ax, series, shade, log=True)
         ax.set_title(title)
         courses.append(f"{title}: {', '.join(words)}")
-    return _finish(figure, ends, courses, "norm of the gradient", "3x3 layers,\nfirst (0) to last (1)", log=True)
+    picture = _finish(
+        figure, ends, courses, "norm of a kernel's gradient", "3x3 layers,\nfirst (0) to last (1)", log=True
+    )
+    picture.finding = _size(frame)
+    return picture
 
 
 def readouts(frame):
@@ -306,7 +328,7 @@ def errors(frame, measure=None, paper=None, sort=False):
     close = any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
     rows = {arm: _Row(groups[arm], pm(groups[arm], 1 + close), shade[arm], interval[arm]) for arm in order}
     picture = _rows(rows, _name(measure), paper)
-    picture.finding = extremes({arm: values.mean() for arm, values in groups.items()})
+    picture.finding = _size(frame) + extremes({arm: values.mean() for arm, values in groups.items()})
     return picture
 
 
@@ -333,7 +355,7 @@ def waterfall(frame, measure="test_error"):
     picture = _rows(rows, _name(measure))
     if changes:
         largest = min(changes, key=changes.get)
-        picture.finding = f"Largest gain: {largest}, {changes[largest]:+.1f} points."
+        picture.finding = f"{_size(frame)}Largest gain: {largest}, {changes[largest]:+.1f} points."
     return picture
 
 
@@ -420,7 +442,7 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
         points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
         words.append(f"{family} {', '.join(f'{y:.1f} at {short(x)}' for x, y in mean.items())}")
-    finding = f"{_name(measure)[:1].upper()}{_name(measure)[1:]}: {'; '.join(words)}."
+    finding = f"{_size(frame)}{_name(measure)[:1].upper()}{_name(measure)[1:]}: {'; '.join(words)}."
     if literature is not None:
         ax.scatter(literature[against], literature.error, 34, facecolor="none", edgecolor="#777777")
         published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]

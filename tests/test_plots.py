@@ -15,7 +15,7 @@ from lib.layers import ResidualBlock, Stage
 
 CLASSES = ("airplane", "bird", "cat")
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-EMPTY = pd.DataFrame(columns=["arm", "seed", "test_error", "val_error", "train_error"])
+EMPTY = pd.DataFrame(columns=["arm", "seed", "n_train", "test_error", "val_error", "train_error"])
 
 
 def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True, n_train=45_000):
@@ -26,7 +26,7 @@ def run(arm, seed, architecture="resnet", n=2, error=10.0, validation=True, n_tr
         "arm": arm,
         "seed": seed,
         "n_train": n_train,
-        "experiment": {"architecture": architecture, "options": {"n": n}},
+        "experiment": {"architecture": architecture, "options": {"n": n}, "dataset": "cifar10"},
         "curve": [
             {"epoch": 1, "train_error": 61.5, "val_error": 62.5 if validation else None},
             {"epoch": 2, "train_error": error - 1, "val_error": error if validation else None},
@@ -56,6 +56,21 @@ def test_quick_runs_and_full_ones_are_not_mixed():
     mixed = pd.concat([runs(n_train=10_000), runs(n_train=45_000)])
     with pytest.raises(ValueError, match=r"runs on 10,000 and on 45,000 images can't share a picture"):
         plots.tradeoff(mixed)
+
+
+def test_the_captions_of_small_runs_say_so():
+    for figure in (plots.errors, plots.learning_curves, plots.gradients, plots.waterfall, plots.tradeoff):
+        assert figure(runs(n_train=10_000)).finding.startswith("Small runs, 10,000 images, 2 epochs. ")
+        assert "Small" not in figure(runs(n_train=45_000)).finding
+    digits = runs(n_train=10_000)
+    digits.experiment = [e | {"dataset": "mnist"} for e in digits.experiment]
+    assert "Small" not in plots.errors(digits).finding  # 10,000 digits are all that the paper takes
+
+
+def test_shades_of_one_colour_differ_in_their_markers_too():
+    shades = plots.learning_curves(pd.DataFrame([run(f"plain n = {n}", 0, n=n) for n in (1, 3, 7)])).figure.axes[0]
+    markers = {line.get_color(): line.get_marker() for line in shades.lines if line.get_marker() != "None"}
+    assert len(set(markers.values())) == len(markers) == 3
 
 
 LITERATURE = pd.DataFrame({"label": ["ResNet-20"], "parameters": [270_000], "error": [8.75]})
@@ -386,10 +401,9 @@ def test_diagrams_are_the_same_every_time():
 
 
 def test_one_seed_has_an_interval_where_its_mistakes_are_known():
-    run = {"arm": "net", "seed": 0, "test_error": 25.0, "wrong": np.packbits([1, 0, 0, 0] * 100).tobytes().hex()}
-    run["predictions"] = "0" * 400
-    bar = plots.errors(pd.DataFrame([run])).figure.axes[0].lines[0].get_xdata()
+    known = {"wrong": np.packbits([1, 0, 0, 0] * 100).tobytes().hex(), "predictions": "0" * 400}
+    bar = plots.errors(pd.DataFrame([run("net", 0, error=25.0) | known])).figure.axes[0].lines[0].get_xdata()
     assert bar[0] < 25 < bar[1]
     assert bar[1] - bar[0] == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.25 * 0.75 / 400), rel=0.1)
-    unknown = plots.errors(pd.DataFrame([{"arm": "net", "seed": 0, "test_error": 25.0}])).figure.axes[0].lines[0]
+    unknown = plots.errors(runs(1)).figure.axes[0].lines[0]
     assert np.isnan(unknown.get_xdata()).all()
