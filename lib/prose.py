@@ -13,6 +13,22 @@ def pm(values, digits=1):
     return f"{values.mean():,.{digits}f}{spread}" if len(values) else "-"
 
 
+def course(frame):
+    """What the learning curves of runs show, in sentences: means over the runs of a frame as `grid.get` returns it."""
+    if frame.empty:
+        return "Not recorded yet."
+    unseen, printed = (
+        pd.DataFrame([[epoch[name] for epoch in curve] for curve in frame.curve], dtype=float).mean()
+        for name in ("val_error", "train_error")
+    )
+    last = min(5, len(unseen) - 1)
+    text = f"Validation error: {unseen.iloc[0]:.1f} % after the first epoch, {unseen.iloc[-1]:.1f} % after the last"
+    if last:
+        change = unseen.iloc[-1] - unseen.iloc[-1 - last]
+        text += f"; the last {last} epoch{'s' * (last > 1)} changed it by {change:+.1f} points"
+    return f"{text}. Training error as printed in the last epoch: {printed.iloc[-1]:.1f} %."
+
+
 def say(text):
     """Shows Markdown: prose whose numbers come from records, through an f-string."""
     from IPython.display import Markdown, display

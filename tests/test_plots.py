@@ -255,6 +255,13 @@ def test_probe_picks_a_field_of_the_value_or_of_each_entry():
     assert plots.probe(frame, "updates_end", "size")["untied n = 2"][1]["stage2_step1"] == 0.5
 
 
+def test_the_course_of_training_in_prose():
+    text = prose.course(runs(2)[:2])  # errors of 12.0 and 12.1 after 62.5
+    assert text.startswith("Validation error: 62.5 % after the first epoch, 12.1 % after the last; ")
+    assert "the last 1 epoch changed it by -50.5 points. Training error as printed in the last epoch: 11.1 %" in text
+    assert prose.course(EMPTY) == "Not recorded yet."
+
+
 def test_numbers_in_prose():
     assert prose.pm([12.0, 12.4, 12.8]) == "12.4 ± 0.4"
     assert prose.pm(pd.Series([1.26, None]), 2) == "1.26"
