@@ -123,19 +123,22 @@ def interim(records):
                 found = f"{arms.difference(*pair):pp}, {len(seeds[0])} seed{'s' * (len(seeds[0]) > 1)}"
                 said.append(f"Validation error with shared weights ({tied}) minus that without ({untied}): {found}")
     arms = Arms(experiments.select(records, "race", "paper"))
-    wide = "; ".join(
-        f"{arm} {arms.mean(arm):%} ({_size(run)}, {run.flops / 1e6:.0f} MFLOP)" for arm, (run,) in arms.items()
-    )
+    wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
     if wide:
-        known = f"published for ResNet-44, {RESNET_44}: {rules.PUBLISHED[7]} %"
+        known = f"published for ResNet-44 {rules.PUBLISHED[7]} % ({RESNET_44})"
         said.append(f"Test error of wider nets, one seed each, none with a twin of equal training: {wide}; {known}")
     return said
 
 
 def _size(run):
-    """The size of a net and of its training, in words."""
+    """A net and its training, in words."""
     depth = layers(run.experiment["options"]["n"])
     return f"{depth} layers, {run.parameters / 1e6:.2f}M weights, {len(run.curve)} epochs"
+
+
+def _price(run):
+    """What a net takes to store and to run, in words."""
+    return f"{run.parameters / 1e6:.2f}M weights, {run.flops / 1e6:.0f} MFLOP"
 
 
 def show(name, profile, seed=0, seeds=1, short=False):
