@@ -121,7 +121,9 @@ def interim(records):
             with contextlib.suppress(Mixed):
                 tied, untied = (_size(arms[arm][0]) for arm in pair)
                 found = f"{arms.difference(*pair):pp}, {len(seeds[0])} seed{'s' * (len(seeds[0]) > 1)}"
-                said.append(f"Validation error with shared weights ({tied}) minus that without ({untied}): {found}")
+                epochs = len(arms[pair[0]][0].curve)
+                sizes = f"with shared weights ({tied}) minus without ({untied})"
+                said.append(f"Validation error after {epochs} epochs, {sizes}: {found}")
     arms = Arms(experiments.select(records, "race", "paper"))
     wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
     if wide:
@@ -131,9 +133,8 @@ def interim(records):
 
 
 def _size(run):
-    """A net and its training, in words."""
-    depth = layers(run.experiment["options"]["n"])
-    return f"{depth} layers, {run.parameters / 1e6:.2f}M weights, {len(run.curve)} epochs"
+    """A net in words."""
+    return f"{layers(run.experiment['options']['n'])} layers, {run.parameters / 1e6:.2f}M weights"
 
 
 def _price(run):

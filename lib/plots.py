@@ -235,6 +235,18 @@ def gradients(frame):
     return picture
 
 
+def steepness(frame):
+    """How even the gradients of `gradients` are, as a table of means over runs: at the first layer over that at the
+    last, and the largest over the smallest, before training and after one epoch; a row an arm."""
+    columns = {}
+    for name, when in (("gradients_start", "before training"), ("gradients_epoch1", "after epoch 1")):
+        found = {arm: np.array(runs, float) for arm, runs in probe(frame, name, "layers").items()}
+        with np.errstate(all="ignore"):  # a net may have none left to divide by
+            columns[f"first / last, {when}"] = {arm: np.mean(g[:, 0] / g[:, -1]) for arm, g in found.items()}
+            columns[f"largest / smallest, {when}"] = {arm: np.mean(g.max(1) / g.min(1)) for arm, g in found.items()}
+    return pd.DataFrame(columns)
+
+
 def readouts(frame):
     """Error read out after every step of the last stage and, for tied nets, past the number of steps trained with."""
     found, series, counts = probe(frame, "readouts_end"), {}, set()

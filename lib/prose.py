@@ -51,5 +51,11 @@ def extremes(values, where=""):
     """The lowest and the highest of {label: number}, as a sentence; "" where there are not two."""
     if len(values) < 2:
         return ""
-    low, high = (f"{label}, {short(values[label])}" for label in (f(values, key=values.get) for f in (min, max)))
+
+    def named(most):
+        shown = short(most(values.values()))
+        first, *others = (label for label, value in values.items() if short(value) == shown)
+        return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
+
+    low, high = map(named, (min, max))
     return f"Lowest{where}: {low}; highest: {high}."

@@ -400,11 +400,9 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
         tied = r["experiment"]["architecture"] == "recnet"
         r |= {"flops": 2e8, "curve": r["curve"][:5], "parameters": 170_000 if tied else 660_000}
     as_deep, as_small = claims.interim(made)
-    tied = "(44 layers, 0.17M weights, 5 epochs)"
-    assert as_deep.startswith(
-        f"Validation error with shared weights {tied} minus that without (44 layers, 0.66M weights, "
-    )
-    assert as_small.startswith(f"Validation error with shared weights {tied} minus that without (14 layers, ")
+    tied = "Validation error after 5 epochs, with shared weights (44 layers, 0.17M weights) minus without"
+    assert as_deep.startswith(f"{tied} (44 layers, 0.66M weights): ")
+    assert as_small.startswith(f"{tied} (14 layers, ")
     for said in (as_deep, as_small):
         assert re.search(r"\): \+2.00 pp \[.+\], 3 seeds$", said)
     (said,) = claims.interim([record(e, 0, error=7.0) for e in experiments.arms("race", "paper").values()])

@@ -18,7 +18,7 @@ from lib import experiments, runs
 FOLDER = runs.ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 STORY = [path for path in PATHS if path.stem in experiments.PAGES]  # the others are to play with
-NO_FIGURE = {"probe"}  # of lib.plots
+NO_FIGURE = {"probe", "steepness"}  # of lib.plots
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)

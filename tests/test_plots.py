@@ -262,6 +262,18 @@ def test_the_course_of_training_in_prose():
     assert prose.course(EMPTY) == "Not recorded yet."
 
 
+def test_extremes_name_one_of_equals_and_count_the_others():
+    assert prose.extremes({"a": 1.0, "b": 90.0, "c": 90.01, "d": 89.96}) == "Lowest: a, 1; highest: b and 2 more, 90."
+    assert prose.extremes({"a": 1.0}) == ""
+
+
+def test_how_even_gradients_are():
+    table = plots.steepness(runs(2))
+    assert list(table.index) == list(dict.fromkeys(runs().arm))
+    assert (table.round(9) == [4, 4, 3, 3]).all(axis=None)  # 0.5 over 0.125, 0.3 over 0.1
+    assert plots.steepness(EMPTY).empty
+
+
 def test_numbers_in_prose():
     assert prose.pm([12.0, 12.4, 12.8]) == "12.4 ± 0.4"
     assert prose.pm(pd.Series([1.26, None]), 2) == "1.26"
