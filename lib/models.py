@@ -217,10 +217,14 @@ class FeedbackNet(Net):
         """Nothing to do, as in ResidualNet."""
 
     def states(self, x, training=False, steps=None):
-        """Yields the list of states before the first step and after each, None for a state not reached yet."""
+        """Yields the list of states before the first step and after each, None for a state not reached yet. Raises
+        ValueError on too few steps for the last one to be reached."""
+        steps = self.depth if steps is None else steps
+        if steps < self.first_readout:
+            raise ValueError(f"the last state is reached at step {self.first_readout}: {steps} can give no answer")
         states = [self.stem(self.scale(x), training=training)] + [None] * self.first_readout
         yield states
-        for t in range(self.depth if steps is None else steps):
+        for t in range(steps):
             sums = list(states)
             for (source, target), path in self.paths.items():
                 if states[source] is not None:

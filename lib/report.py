@@ -119,8 +119,9 @@ class Job:
         return _hash(source, self.records(page), figures)
 
     def key(self, page, source):
-        """A hash of all that decides what a page of this source shows."""
-        return _hash(self.code, self.shows(page, source), self.parameters, self.identities, self.publish)
+        """A hash of all that decides what a page of this source shows, the libraries that draw it among them."""
+        shows = self.shows(page, source)
+        return _hash(self.code, versions(), shows, self.parameters, self.identities, self.publish)
 
     def done(self, page):
         """Whether the page was executed and nothing that decides it has changed since."""
@@ -269,6 +270,11 @@ def processor():
     return f"{machine.cpu_info('model name') or platform.processor() or 'an unnamed processor'}, {os.cpu_count()} cores"
 
 
+def versions():
+    """Python and the libraries that a page's numbers and pictures come from, each with its version."""
+    return [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
+
+
 def provenance(job, records):
     """How a page was made, [(what, text), ...]: parameters, data, runs, software, commit."""
     machines = [record["machine"] for record in records]
@@ -276,14 +282,13 @@ def provenance(job, records):
     def each(form):
         return ", ".join(sorted({form.format(**machine) for machine in machines}))
 
-    versions = [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in VERSIONS)]
     seeds = {
         "seeds of small runs" if job.publish and name == "seeds" else name: v for name, v in job.parameters.items()
     }
     foot = [
         ("Parameters", ", ".join(f"{name} {value}" for name, value in seeds.items())),
         ("Data", "stand-in images, drawn by a program" if job.standin else "the official MNIST and CIFAR-10"),
-        ("Software", ", ".join(versions)),
+        ("Software", ", ".join(versions())),
         ("Commit", machine.commit()),
     ]
     if machines:

@@ -396,6 +396,13 @@ def test_states_are_reached_one_after_another_and_may_go_on():
     assert model.readouts(images(), steps=7).shape == (6, 2, 10)
 
 
+def test_several_states_take_the_steps_that_reach_the_last():
+    model = net("feedback", states=3, steps=4, width=4)
+    assert model(images(), steps=2).shape == (len(images()), 10)
+    with pytest.raises(ValueError, match="the last state is reached at step 2: 1 can give no answer"):
+        model(images(), steps=1)
+
+
 def test_without_feedback_no_path_leads_back():
     back = {(source, target) for source, target in net("feedback", states=3, steps=4, width=4).paths if source > target}
     assert back == {(1, 0), (2, 1)}

@@ -219,7 +219,7 @@ def test_what_goes_wrong_outside_of_a_notebook_is_one_line_too(desk, capsys, mon
 # --- when a page must be made again ---
 
 
-def test_key_changes_with_all_that_a_page_depends_on(desk):
+def test_key_changes_with_all_that_a_page_depends_on(desk, monkeypatch):
     library = desk.path / "lib"
     (library / "templates").mkdir(parents=True)
     (library / "module.py").write_text("x = 1")
@@ -253,6 +253,8 @@ def test_key_changes_with_all_that_a_page_depends_on(desk):
     assert changed() == [True, False]
     desk.online = False
     assert changed() == [True, True], "other data"
+    monkeypatch.setattr(report, "VERSIONS", ("numpy",))
+    assert changed() == [True, True], "other libraries"
     for argv in (["--seeds", "2"], ["--seed", "1"], ["--profile", "smoke"]):
         assert all(a != b for a, b in zip(keys(*argv), seen[-1], strict=True))
 
