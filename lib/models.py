@@ -70,8 +70,8 @@ class ResidualNet(Net):
 
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
     width: channels of the first stage, doubled from stage to stage. tied: each stage's repeated blocks share their
-    weights; a tuple says so of each stage. whole: one block, of one width, takes every step of the net, and max-pools
-    are the transitions. feed, recompute: as in Stage. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout:
+    weights; a tuple says so of each stage. whole: tied beyond that, one block of one width takes every step of the net,
+    and max-pools are the transitions. feed, recompute: as in Stage. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout:
     rate before the logits. block: further arguments of ResidualBlock (shortcut, activate, norm_place, activation).
     """
 
@@ -98,6 +98,8 @@ class ResidualNet(Net):
         ties = tuple(tied) if isinstance(tied, list | tuple) else (tied,) * len(depths)
         if len(ties) != len(depths) or not all(isinstance(tie, bool) for tie in ties):
             raise ValueError(f"tied must be True, False or one of these for each stage, not {tied!r}")
+        if whole and not all(ties):
+            raise ValueError(f"one block for the whole net ties every stage: tied must be True, not {tied!r}")
         if stem not in STEMS:
             raise ValueError(f"unknown stem {stem!r}; choose one of {', '.join(STEMS)}")
         pre = block.get("norm_place") == "pre"

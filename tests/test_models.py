@@ -592,6 +592,7 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
         ("vgg", {}, "unknown architecture 'vgg'; choose one of softmax, mlp, mnist_cnn, plain, resnet, recnet"),
         ("resnet", {"n": 0}, r"depths must be at least 1 block a stage, not \(0, 0, 0\)"),
         ("recnet", {"tied": (True, False)}, r"tied must be .* one of these for each stage, not \(True, False\)"),
+        ("resnet", {"whole": True}, "ties every stage: tied must be True, not False"),
         ("feedback", {"states": 1}, "needs 2 to steps . 1 = 8 of them, not 1"),
         ("feedback", {"states": 4, "steps": 2}, "needs 2 to steps . 1 = 3 of them, not 4"),
         ("resnet", {"norm": "batch"}, "unknown norm 'batch'; choose one of 'per_step'"),
