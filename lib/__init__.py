@@ -24,6 +24,7 @@ prose        numbers in sentences
 pictures     what a figure is, and photographs
 plots        the figures of runs
 diagrams     networks drawn from their own structure
+forecast     how long training will take
 grid         getting many runs done
 cluster      the same on Dask workers
 recorder     the command that runs what results/ lacks

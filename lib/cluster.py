@@ -104,11 +104,13 @@ def complete(wanted, store, until=None, *, client, work=None):
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a reader can act on is said below
     client.subscribe_topic(session, lambda event: news.put(event[1]))
     stop, seen = Event(session, client=client), time.monotonic()  # when a worker was last seen
+    stopped = False
     work = work or partial(train_there, precision=grid.begun_in(store) if todo else "auto")
     try:
         while todo or flying:
             if until is not None and time.monotonic() > until and not stop.is_set():
                 stop.set()  # each run under way ends after its epoch
+                stopped = True
                 todo.clear()
             workers = len(client.nthreads())
             if not workers and stop.is_set():
@@ -121,6 +123,10 @@ def complete(wanted, store, until=None, *, client, work=None):
             # a few ahead keep every worker busy; the rest stays free for other processes
             while todo and len(flying) < 2 * max(1, workers):
                 number, (experiment, seed) = todo.popleft()
+                if not grid.in_time(experiment, seed, store, until):
+                    stopped = True
+                    todo.clear()
+                    break
                 place = f"[{number} of {whole}]"
                 flight = _Flight(experiment, seed, store, place, session, client, work)
                 if flight.launch(news):
@@ -141,7 +147,7 @@ def complete(wanted, store, until=None, *, client, work=None):
             stop.set()
         for flight in flying.values():
             flight.close()
-    if until is not None and time.monotonic() > until and (left := grid.missing(wanted, store)):
+    if stopped and (left := grid.missing(wanted, store)):
         raise grid.Stopped(f"stopped in time, {grid.count(left)} still missing")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import data as datasets
-from lib import experiments, machine, runs, train
+from lib import experiments, forecast, machine, runs, train
 from lib.commands import say
 from lib.records import Busy, StoreError
 
@@ -95,15 +95,16 @@ def begun_in(store):
 def complete(wanted, store, until=None):
     """Trains what is missing, one run after the other, with a line of progress an epoch on stderr.
 
-    until: time.monotonic() at which to stop, between epochs (raises Stopped).
+    until: time.monotonic() at which to stop, between epochs (raises Stopped); a run that would not get to its first
+    checkpoint by then is not started.
     """
     todo = deque(missing(wanted, store))
     whole, busy = len(todo), 0  # how many in a row are in another process' hands
     precision = begun_in(store) if todo else "auto"
     while todo:
-        if until is not None and time.monotonic() > until:
-            raise Stopped(f"stopped in time, {count(todo)} still missing")
         experiment, seed = todo[0]
+        if not in_time(experiment, seed, store, until):
+            raise Stopped(f"stopped in time, {count(todo)} still missing")
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
@@ -118,6 +119,16 @@ def complete(wanted, store, until=None):
         else:
             todo.popleft()
             busy = 0
+
+
+def in_time(experiment, seed, store, until):
+    """Whether a run can be begun: its next checkpoint should be there by time.monotonic() == until. Says where not."""
+    if until is None:
+        return True
+    needs, left = forecast.seconds(experiment, forecast.pace(runs.read(store))), until - time.monotonic()
+    if 0 < left < needs:
+        say(f"{describe(experiment, seed)} is not begun: an epoch takes about {needs:.0f} s, {left:.0f} are left")
+    return needs < left
 
 
 def count(wanted):

@@ -71,8 +71,9 @@ class ResidualNet(Net):
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
     width: channels of the first stage, doubled from stage to stage. tied: each stage's repeated blocks share their
     weights; a tuple says so of each stage. whole: tied beyond that, one block of one width takes every step of the net,
-    and max-pools are the transitions. feed, recompute: as in Stage. norm, gamma: as in `make_norm`. stem: a name in STEMS. dropout:
-    rate before the logits. block: further arguments of ResidualBlock (shortcut, activate, norm_place, activation).
+    and max-pools are the transitions. feed, recompute: as in Stage. norm, gamma: as in `make_norm`. stem: a name in
+    STEMS. dropout: rate before the logits. block: further arguments of ResidualBlock (shortcut, activate, norm_place,
+    activation).
     """
 
     def __init__(

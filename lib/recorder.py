@@ -11,7 +11,7 @@ import sys
 import time
 from functools import partial
 
-from lib import commands, experiments, grid, machine, runs, train
+from lib import commands, experiments, forecast, grid, machine, runs, train
 from lib import data as datasets
 from lib.records import StoreError
 
@@ -84,7 +84,11 @@ def _record(profile, only, store, until, finish):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
     wanted = experiments.wanted([only] if only else experiments.DESIGNS, profile)
     todo = grid.missing(wanted, store)
-    grid.say(f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing")
+    text = f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing"
+    if todo:
+        training = forecast.total((experiment for experiment, _ in todo), forecast.pace(runs.read(store)))
+        text += f": about {forecast.words(training)}, one after the other"
+    grid.say(text)
     grid.start_keras()
     if todo:
         _compare(store)

@@ -22,15 +22,12 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
-from lib import commands, data, experiments, machine, runs, site, train
+from lib import commands, data, experiments, forecast, machine, runs, site, train
 from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 
-# For the forecast, in seconds: what a page and a run take beside training, and an image's share in a step's overhead.
-PAGE, RUN, IMAGE = 12, 4, 1e-4
+PAGE, RUN = 12, 4  # seconds, for the outlook: what a page and a run take beside training
 
 
 class Failed(RuntimeError):
@@ -309,7 +306,7 @@ def _on(machine):
     return f"{machine['device']} ({machine['cpu']}, {threads}){precision}"
 
 
-def forecast(job, selected):
+def outlook(job, selected):
     """Says how much there is to do, and about how long it will take."""
     stale = [page for page in selected if not job.done(page)]
     if not stale:
@@ -318,45 +315,12 @@ def forecast(job, selected):
     wanted = [] if job.publish else experiments.wanted(claims, job.profile, job.seed, job.seeds)
     missing = [e for e, s in wanted if not train.finished(job.store / e.key(s, job.identities[e.dataset]))]
     seconds = PAGE * len(stale) + RUN * len(missing)
-    seconds += pace(job) * sum(_work(_flops(e), e.n_train or 50_000, e.recipe.epochs) for e in missing)
-    minutes = max(1, round(seconds / 60))
+    seconds += forecast.total(missing, forecast.pace(runs.read(job.store))) if missing else 0
     text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
-    text += f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    text += " (a repeat takes seconds)"
+    text += f"{forecast.words(seconds)} (a repeat takes seconds)"
     if missing and not machine.fast_bfloat16():
         text += "\nwithout a GPU or a processor that is fast in bfloat16 this takes up to twice as long as elsewhere"
     return text
-
-
-def _flops(experiment):
-    """Forward FLOPs an image, roughly: 6n convolutions of width 16 on 32 x 32 pixels, or what costs the same."""
-    n, width = experiment.options.get("n"), experiment.options.get("width", 16)
-    if not n:
-        return {"resnet18": 1.1e9, "feedback": 2.2e8}.get(experiment.architecture, 2e6)
-    return 28e6 * np.mean(n) * (width / 16) ** 2
-
-
-def _work(flops, images, epochs):
-    """Seconds of training on a machine of 100 GFLOP/s; a backward pass costs two forward passes."""
-    return images * epochs * (3 * flops / 1e11 + IMAGE)
-
-
-def pace(job):
-    """Seconds that a second of `_work` takes here: after the runs in the store, else after a matrix product."""
-    past = [
-        (record["machine"]["seconds"], work)
-        for record in runs.read(job.store)
-        if record["kind"] == "train"
-        and (work := _work(record["flops"], record["n_train"], record["experiment"]["recipe"]["epochs"])) > 1
-    ]  # a run of less is all start-up
-    if past:
-        return sum(seconds for seconds, _ in past) / sum(work for _, work in past)
-    a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
-    while time.process_time() - start < 0.3:
-        a @ a
-        flops += 2 * len(a) ** 3
-    speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
-    return 1e11 / speed * (1 if machine.fast_bfloat16() else 2)
 
 
 # --- all pages ---
@@ -365,7 +329,7 @@ def pace(job):
 def make(job, selected):
     """Executes those of the selected pages that changed, renders the site, and says how it went. Raises Failed."""
     start, terminal, took = time.monotonic(), Terminal(), {}
-    print(forecast(job, selected), flush=True)
+    print(outlook(job, selected), flush=True)
     try:
         for i, page in enumerate(selected, 1):
             terminal.start(f"[{i} of {len(selected)}] {page}")

@@ -309,21 +309,16 @@ def test_the_clock_decides_nothing(desk, capsys, monkeypatch):
 # --- how long it will take, and how far it is ---
 
 
-def test_forecast_counts_missing_runs_and_learns_from_earlier_ones(desk):
+def test_the_outlook_counts_missing_runs_and_learns_from_earlier_ones(desk):
     wanted = report.experiments.wanted(["C7"], "quick")
     job = desk.job()
-    assert f"2 of 2 pages to make, {len(wanted)} of {len(wanted)} runs to train: about " in report.forecast(job, PAGES)
+    assert f"2 of 2 pages to make, {len(wanted)} of {len(wanted)} runs to train: about " in report.outlook(job, PAGES)
     experiment, seed = wanted[0]
     run = {"flops": 1e9, "n_train": 1000, "experiment": {"recipe": {"epochs": 2}}}
     record(desk.path / "store", key=experiment.key(seed, "cifar10 False"), **run)
     record(desk.path / "store", **run | {"flops": 1e6, "n_train": 10})  # all of its minute is start-up
-    assert f"{len(wanted) - 1} of {len(wanted)} runs" in report.forecast(job, PAGES)
-    assert report.pace(job) == pytest.approx(60 / (2000 * (3e9 / 1e11 + report.IMAGE)))
-    assert " 0 of 0 runs" in report.forecast(job, ["01_first"])
-
-
-def test_pace_is_measured_where_nothing_was_run_yet(desk):
-    assert 0.01 < report.pace(desk.job()) < 1000
+    assert f"{len(wanted) - 1} of {len(wanted)} runs" in report.outlook(job, PAGES)
+    assert " 0 of 0 runs" in report.outlook(job, ["01_first"])
 
 
 def test_terminal_shows_progress_and_no_noise(capsys):
