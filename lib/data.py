@@ -294,6 +294,11 @@ def from_folder(name: str, folder: Path, source: str) -> Dataset | None:
     return None
 
 
+def wants_standin() -> bool:
+    """Whether the environment asks for stand-in data: RECNET_STANDIN=1, or what the profile smoke sets."""
+    return os.environ.get("RECNET_STANDIN") in ("1", "smoke")
+
+
 def load(name: str, standin: bool = False) -> Dataset:
     """The data set "mnist" or "cifar10" from the first source that has it; asked again, the very same object.
 
@@ -302,7 +307,7 @@ def load(name: str, standin: bool = False) -> Dataset:
     """
     if name not in SPECS:
         raise ValueError(f"unknown data set {name!r}: choose from {', '.join(SPECS)}")
-    if standin or os.environ.get("RECNET_STANDIN") == "1":
+    if standin or wants_standin():
         return _stand_in(name)
     return _load(name, os.environ.get("DATA_DIR", ""))
 

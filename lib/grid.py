@@ -64,9 +64,12 @@ def check(name, profile):
 
 
 def store_of(profile):
-    """The store of a profile. Smoke, which is there to try things out, takes stand-in data from here on."""
-    if profile == "smoke":
-        os.environ["RECNET_STANDIN"] = "1"
+    """The store of a profile. Smoke, which is there to try things out, takes stand-in data until another is asked for:
+    in a notebook that goes on with another profile they must not stay."""
+    if profile == "smoke" and not datasets.wants_standin():
+        os.environ["RECNET_STANDIN"] = "smoke"
+    elif profile != "smoke" and os.environ.get("RECNET_STANDIN") == "smoke":
+        del os.environ["RECNET_STANDIN"]
     return runs.store(profile)
 
 

@@ -170,6 +170,18 @@ def test_describe():
     assert grid.describe(low, 0) == "recnet n=3 norm=shared on mnist, draw 2, rate 0.1, float32, seed 0"
 
 
+def test_stand_ins_do_not_stay_when_another_profile_follows(monkeypatch):
+    monkeypatch.delenv("RECNET_STANDIN", raising=False)
+    grid.store_of("smoke")
+    assert data.wants_standin()
+    grid.store_of("quick")
+    assert not data.wants_standin()
+    monkeypatch.setenv("RECNET_STANDIN", "1")  # asked for by the user
+    for profile in ("smoke", "quick"):
+        grid.store_of(profile)
+        assert data.wants_standin()
+
+
 def test_missing_is_what_has_no_record():
     assert grid.missing(WANTED, runs.LOCAL) == WANTED
     train.train(*WANTED[0], runs.LOCAL)
