@@ -94,6 +94,7 @@ def connect(workers=None, scheduler=None):
 
 def complete(wanted, store, until=None, *, client, work=None):
     """Trains what is missing on the client's workers; as `grid.complete`, which does it in this process.
+    Whether a run can be begun in time is asked when it is sent, up to two for each worker.
 
     work: what a worker does for a run, called as work(experiment, seed, identity, place, session) -> {file name:
     bytes}. Raises PoolError when the scheduler is lost or a run keeps losing its workers, Stopped when the time is
@@ -104,7 +105,7 @@ def complete(wanted, store, until=None, *, client, work=None):
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a reader can act on is said below
     client.subscribe_topic(session, lambda event: news.put(event[1]))
     stop, seen = Event(session, client=client), time.monotonic()  # when a worker was last seen
-    stopped = False
+    stopped, clock = False, grid.Clock(store, until)
     work = work or partial(train_there, precision=grid.begun_in(store) if todo else "auto")
     try:
         while todo or flying:
@@ -122,11 +123,12 @@ def complete(wanted, store, until=None, *, client, work=None):
                 seen = time.monotonic()
             # a few ahead keep every worker busy; the rest stays free for other processes
             while todo and len(flying) < 2 * max(1, workers):
-                number, (experiment, seed) = todo.popleft()
-                if not grid.in_time(experiment, seed, store, until):
+                if (first := clock.first([run for _, run in todo])) is None:
                     stopped = True
                     todo.clear()
                     break
+                todo.rotate(-first)
+                number, (experiment, seed) = todo.popleft()
                 place = f"[{number} of {whole}]"
                 flight = _Flight(experiment, seed, store, place, session, client, work)
                 if flight.launch(news):

@@ -1,7 +1,7 @@
 """What 10_explore plays with: the trained nets at hand, an image's way through one, a short run to watch."""
 
 import io
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
@@ -118,9 +118,11 @@ def draw(text):
 def watch(experiment, seed=0):
     """Trains a run (or takes it, if it was trained before) while its curve grows on the page; returns the Run."""
     shown = display(pictures.nothing(), display_id=True)
+    images = experiment.n_train or len(data.load(experiment.dataset).x_train)
+    row = {"arm": "this run", "seed": seed, "n_train": images, "experiment": asdict(experiment)}
 
     def draw(done, curve):
-        shown.update(plots.learning_curves(pd.DataFrame([{"arm": "this run", "seed": seed, "curve": curve}])))
+        shown.update(plots.learning_curves(pd.DataFrame([row | {"curve": curve}])))
 
     run = train.train(experiment, seed, runs.LOCAL, on_epoch=draw)
     draw(len(run.curve), run.curve)

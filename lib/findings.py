@@ -144,7 +144,13 @@ class Arms(dict):
 
 
 class Shown(Arms):
-    """Arms on a page, where a contrast, mean or difference of unlike runs has no value, instead of raising Mixed."""
+    """Arms on a page, where what is asked of unlike runs has no value, instead of raising Mixed."""
+
+    def average(self, arm, measure=error):
+        try:
+            return super().average(arm, measure)
+        except Mixed:
+            return math.nan
 
     def contrast(self, weights, measure=error):
         try:

@@ -1,7 +1,9 @@
-"""How long training will take here: after the runs that a store holds, else after a matrix product."""
+"""How long training will take here: learnt from recorded runs, else from the time of a matrix product."""
 
+import json
 import os
 import time
+from functools import cached_property
 
 import numpy as np
 
@@ -10,14 +12,49 @@ from lib import machine
 IMAGE = 1e-4  # seconds: an image's share in what a training step takes beside its arithmetic
 
 
-def seconds(experiment, pace):
-    """Seconds of an epoch of an experiment, about; pace: as `pace` gives it."""
-    return pace * _work(_flops(experiment), experiment.n_train or 50_000)
+class Forecast:
+    """Seconds of training, learnt from records, the more alike the better; of training alone, without what a run takes
+    to start and to be evaluated.
 
+    records: as `runs.read` gives them; they may be of other machines. device: "cpu" or "gpu", to learn from runs of
+    that kind alone.
+    """
 
-def total(experiments, pace):
-    """Seconds of training whole experiments one after the other, about."""
-    return sum(e.recipe.epochs * seconds(e, pace) for e in experiments)
+    def __init__(self, records, device=None):
+        kinds = (device,) if device else ("cpu", "gpu")
+        self.runs = [r for r in records if r["kind"] == "train" and r["machine"]["device"].partition(":")[0] in kinds]
+        self.known = {}  # seconds an image of runs of one net
+        for r in self.runs:
+            images = r["n_train"] * r["experiment"]["recipe"]["epochs"]
+            self.known.setdefault(_net(**r["experiment"]), []).append(r["machine"]["seconds"] / images)
+
+    def epoch(self, experiment):
+        """Seconds of an epoch: after runs of the same net, else by the pace of all."""
+        images = experiment.n_train or 50_000
+        if alike := self.known.get(_net(experiment.architecture, experiment.options)):
+            return images * float(np.median(alike))
+        return self.pace * _work(_flops(experiment), images)
+
+    def total(self, experiments):
+        """Seconds of whole runs, one after the other."""
+        return sum(e.recipe.epochs * self.epoch(e) for e in experiments)
+
+    @cached_property
+    def pace(self):
+        """Time of training as a multiple of that on a machine of 100 GFLOP/s."""
+        past = [
+            (r["machine"]["seconds"], work)
+            for r in self.runs
+            if (work := _work(r["flops"], r["n_train"]) * r["experiment"]["recipe"]["epochs"]) > 1
+        ]  # a run of less is all start-up
+        if past:
+            return sum(seconds for seconds, _ in past) / sum(work for _, work in past)
+        a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
+        while time.process_time() - start < 0.3:
+            a @ a
+            flops += 2 * len(a) ** 3
+        speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
+        return 1e11 / speed * (1 if machine.fast_bfloat16() else 2)
 
 
 def words(seconds):
@@ -26,22 +63,8 @@ def words(seconds):
     return f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
 
 
-def pace(records):
-    """How many times as long as on a machine of 100 GFLOP/s training takes: in the runs among the records, which need
-    not be of this machine; without any, by the time of a matrix product here."""
-    past = [
-        (r["machine"]["seconds"], work)
-        for r in records
-        if r["kind"] == "train" and (work := _work(r["flops"], r["n_train"]) * r["experiment"]["recipe"]["epochs"]) > 1
-    ]  # a run of less is all start-up
-    if past:
-        return sum(seconds for seconds, _ in past) / sum(work for _, work in past)
-    a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
-    while time.process_time() - start < 0.3:
-        a @ a
-        flops += 2 * len(a) ** 3
-    speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
-    return 1e11 / speed * (1 if machine.fast_bfloat16() else 2)
+def _net(architecture, options, **_):
+    return json.dumps([architecture, options], sort_keys=True)
 
 
 def _work(flops, images):

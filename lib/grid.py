@@ -98,16 +98,17 @@ def begun_in(store):
 def complete(wanted, store, until=None):
     """Trains what is missing, one run after the other, with a line of progress an epoch on stderr.
 
-    until: time.monotonic() at which to stop, between epochs (raises Stopped); a run that would not get to its first
-    checkpoint by then is not started.
+    until: time.monotonic() at which to stop, between epochs (raises Stopped); a run that would not get to a checkpoint
+    by then is not begun, and one that would is taken instead.
     """
     todo = deque(missing(wanted, store))
     whole, busy = len(todo), 0  # how many in a row are in another process' hands
-    precision = begun_in(store) if todo else "auto"
+    precision, clock = begun_in(store) if todo else "auto", Clock(store, until)
     while todo:
-        experiment, seed = todo[0]
-        if not in_time(experiment, seed, store, until):
+        if (place := clock.first(todo)) is None:
             raise Stopped(f"stopped in time, {count(todo)} still missing")
+        todo.rotate(-place)
+        experiment, seed = todo[0]
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
         try:
@@ -124,14 +125,26 @@ def complete(wanted, store, until=None):
             busy = 0
 
 
-def in_time(experiment, seed, store, until):
-    """Whether a run can be begun: its next checkpoint should be there by time.monotonic() == until. Says where not."""
-    if until is None:
-        return True
-    needs, left = forecast.seconds(experiment, forecast.pace(runs.read(store))), until - time.monotonic()
-    if 0 < left < needs:
-        say(f"{describe(experiment, seed)} is not begun: an epoch takes about {needs:.0f} s, {left:.0f} are left")
-    return needs < left
+class Clock:
+    """What can still be begun by `until`, a time.monotonic() or None: runs whose next checkpoint should be there in
+    time, after the recorded runs of a store. Where there are none to learn from, whatever there is time for."""
+
+    def __init__(self, store, until):
+        self.until, self.forecast = until, None
+        if until is not None:
+            self.forecast = forecast.Forecast(runs.read(store), "gpu" if machine.gpus() else "cpu")
+
+    def first(self, todo):
+        """The place in a list of runs, [(experiment, seed), ...], of the first that can be begun; None where none can
+        be, which is said if there is time left."""
+        if self.until is None:
+            return 0
+        left = self.until - time.monotonic()
+        needs = [self.forecast.epoch(experiment) if self.forecast.runs else 0 for experiment, _ in todo]
+        place = next((i for i, seconds in enumerate(needs) if seconds < left), None)
+        if place is None and left > 0:
+            say(f"none of them is begun: an epoch takes at least {min(needs):.0f} s, {left:.0f} s are left")
+        return place
 
 
 def count(wanted):

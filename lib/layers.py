@@ -327,21 +327,23 @@ class Stage(keras.layers.Layer):
 
     @property
     def has_one_block(self):
-        """Whether one block takes every step, so that there can be any number of them: every tied stage, and an untied
-        one of one step."""
+        """Whether one block takes every step, so that there can be any number of them: in a tied stage, and in an
+        untied one of one step; not in one without any step."""
         return len(set(map(id, self.blocks))) == 1
 
     def states(self, x, training=False, steps=None, drop=None):
         """Yields the state after the transition (or as it came in) and after each of `steps` steps (default: `depth`).
 
-        A tied stage can be run for any number of steps, an untied one for at most its depth. drop: the number (from 0)
-        of a step to leave out. Raises ValueError on another number of steps, and on a drop that is none of them.
+        A stage of one block can be run for any number of steps, another for at most its depth. drop: the number (from
+        0) of a step to leave out. Raises ValueError on another number of steps, and on a drop that is none of them.
         """
         steps = self.depth if steps is None else steps
         if steps < 0 or drop not in (None, *range(steps)):
             raise ValueError(f"{self.name} can't take {steps} steps and leave out step {drop}")
         if steps > self.depth and not self.has_one_block:
-            raise ValueError(f"{self.name} has {self.depth} steps; only a tied stage can take more (asked: {steps})")
+            raise ValueError(
+                f"{self.name} has {self.depth} steps; only a stage of one block can take more (asked: {steps})"
+            )
         if self.transition is not None:
             x = self.transition(x, training=training)
         yield x

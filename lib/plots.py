@@ -43,7 +43,7 @@ def probe(frame, name, field=None):
 
 def _name(measure):
     """The column "val_error" -> "validation error, %"."""
-    words = {"val": "validation", "train": "training", "held_out": "held-out"}
+    words = {"val": "validation", "train": "training"}
     return f"{words.get(name := measure.removesuffix('_error'), name)} error, %"
 
 
@@ -77,7 +77,8 @@ def _size(frame):
     images = max(frame.n_train, default=0)
     if not 0 < images < 45_000 or any(e["dataset"] != "cifar10" for e in frame.experiment):
         return ""
-    return f"Small runs, {images:,.0f} images, {max(map(len, frame.curve))} epochs. "
+    epochs = max(map(len, frame.curve))
+    return f"Small runs, {images:,.0f} images, {epochs} epoch{'s' * (epochs > 1)}. "
 
 
 def _groups(frame, measure):
@@ -236,14 +237,15 @@ def gradients(frame):
 
 
 def steepness(frame):
-    """How even the gradients of `gradients` are, as a table of means over runs: at the first layer over that at the
-    last, and the largest over the smallest, before training and after one epoch; a row an arm."""
+    """How even the gradients of `gradients` are, as a table of geometric means over runs: that at the first layer over
+    that at the last, and the largest over the smallest, before training and after one epoch; a row an arm."""
     columns = {}
     for name, when in (("gradients_start", "before training"), ("gradients_epoch1", "after epoch 1")):
         found = {arm: np.array(runs, float) for arm, runs in probe(frame, name, "layers").items()}
-        with np.errstate(all="ignore"):  # a net may have none left to divide by
-            columns[f"first / last, {when}"] = {arm: np.mean(g[:, 0] / g[:, -1]) for arm, g in found.items()}
-            columns[f"largest / smallest, {when}"] = {arm: np.mean(g.max(1) / g.min(1)) for arm, g in found.items()}
+        with np.errstate(all="ignore"):  # a net may have no gradient left at some layer
+            logs = {arm: (np.log(g[:, 0] / g[:, -1]), np.log(g.max(1) / g.min(1))) for arm, g in found.items()}
+        for column, ratio in enumerate(("first / last", "largest / smallest")):
+            columns[f"{ratio}, {when}"] = {arm: np.exp(np.mean(log[column])) for arm, log in logs.items()}
     return pd.DataFrame(columns)
 
 
@@ -259,7 +261,7 @@ def readouts(frame):
     trained = counts.pop() if len(counts) == 1 else None
     picture = per_step(series, "error, %", "step of the last stage", trained=trained)
     last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
-    picture.finding = extremes(last, " after the last trained step")
+    picture.finding = _size(frame) + extremes(last, " after the last trained step")
     for arm, runs in found.items():
         if beyond := runs[0]["beyond"]:
             step = max(beyond, key=int)

@@ -15,17 +15,17 @@ def pm(values, digits=1):
 
 def course(frame):
     """What the learning curves of runs show, in sentences: means over the runs of a frame as `grid.get` returns it."""
-    if frame.empty:
-        return "Not recorded yet."
     unseen, printed = (
         pd.DataFrame([[epoch[name] for epoch in curve] for curve in frame.curve], dtype=float).mean()
         for name in ("val_error", "train_error")
     )
-    last = min(5, len(unseen) - 1)
-    text = f"Validation error: {unseen.iloc[0]:.1f} % after the first epoch, {unseen.iloc[-1]:.1f} % after the last"
-    if last:
-        change = unseen.iloc[-1] - unseen.iloc[-1 - last]
-        text += f"; the last {last} epoch{'s' * (last > 1)} changed it by {change:+.1f} points"
+    if not unseen.notna().all() or frame.empty:
+        return "Not recorded yet."
+    text = f"Validation error after the first epoch: {unseen.iloc[0]:.1f} %"
+    if len(unseen) > 1:
+        text += f", after the last of {len(unseen)}: {unseen.iloc[-1]:.1f} %"
+    if len(unseen) > 10:
+        text += f", of which the last five took off {unseen.iloc[-6] - unseen.iloc[-1]:.1f} points"
     return f"{text}. Training error as printed in the last epoch: {printed.iloc[-1]:.1f} %."
 
 
@@ -58,4 +58,6 @@ def extremes(values, where=""):
         return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
 
     low, high = map(named, (min, max))
+    if low == high:
+        return f"All{where}: {short(max(values.values()))}."
     return f"Lowest{where}: {low}; highest: {high}."

@@ -24,7 +24,7 @@ def main(argv=None):
     parser.add_argument(
         "--only", default=None, metavar="CLAIM", choices=experiments.NAMES, help=", ".join(experiments.NAMES)
     )
-    parser.add_argument("--hours", type=_hours, default=None, help="stop after this many hours, between epochs")
+    parser.add_argument("--hours", type=_hours, default=None, help="stop in this many hours, between epochs")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_count, help="train on this many Dask workers of this machine")
     where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://...")
@@ -86,8 +86,8 @@ def _record(profile, only, store, until, finish):
     todo = grid.missing(wanted, store)
     text = f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing"
     if todo:
-        training = forecast.total((experiment for experiment, _ in todo), forecast.pace(runs.read(store)))
-        text += f": about {forecast.words(training)}, one after the other"
+        training = forecast.Forecast(runs.read(store)).total(experiment for experiment, _ in todo)
+        text += f": about {forecast.words(training)} of training, after the runs that are recorded"
     grid.say(text)
     grid.start_keras()
     if todo:

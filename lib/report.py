@@ -315,7 +315,7 @@ def outlook(job, selected):
     wanted = [] if job.publish else experiments.wanted(claims, job.profile, job.seed, job.seeds)
     missing = [e for e, s in wanted if not train.finished(job.store / e.key(s, job.identities[e.dataset]))]
     seconds = PAGE * len(stale) + RUN * len(missing)
-    seconds += forecast.total(missing, forecast.pace(runs.read(job.store))) if missing else 0
+    seconds += forecast.Forecast(runs.read(job.store)).total(missing)
     text = f"{len(stale)} of {len(selected)} pages to make, {len(missing)} of {len(wanted)} runs to train: about "
     text += f"{forecast.words(seconds)} (a repeat takes seconds)"
     if missing and not machine.fast_bfloat16():

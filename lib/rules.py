@@ -90,12 +90,13 @@ def c3(arms):
     shallow, deep = arms.named(but=["no norm"])[-2:]
     worse = arms.difference(deep, shallow, train)
     ratios = {when: arms.difference(deep, shallow, log_ratio(when)) for when in ("start", "epoch1")}
-    bare = sorted(arms.named("no norm"), key=arms.average, reverse=True)
-    best = {a.split(", rate")[0]: a for a in bare}  # the last of a depth is that with its best rate
+    best = {}
+    for a in sorted(arms.named("no norm"), key=arms.average):
+        best.setdefault(a.split(", rate")[0], a)
     text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first over last layer's gradient norm "
     errors, at_epoch1 = ({b: arms.mean(a, m) for b, a in best.items()} for m in (error, log_ratio("epoch1")))
-    text += f"{each(ratios, '')}. Without norm, each depth at its best rate: validation error (a guess has 90 %) "
-    text += f"{each(errors, '%')}; that log10 after epoch 1 {each(at_epoch1, '')}."
+    text += f"{each(ratios, '')}. Without norm, each depth at its best rate, of equals the lowest: error (a guess has "
+    text += f"90 %) {each(errors, '%')}; that log10 after epoch 1 {each(at_epoch1, '')}."
     falls = both(*(ratio.below(0) for ratio in ratios.values()))
     return "partly" if worse.above(0) and not falls else verdict(worse.above(0)), worse, text
 
@@ -415,10 +416,7 @@ def c15(arms):
     "residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
     "epochs to 20 % error, plain minus residual",
     "epochs",
-    means={
-        "completed": "The paper gives no numbers. (There is no value where a net did not get to 20 % at all: how many "
-        "did is told in detail.)"
-    },
+    means={"completed": "The paper gives no numbers. (Where a net did not get to 20 % at all there is no value.)"},
 )
 def c16(arms):
     """`completed`: a sentence and a number each."""

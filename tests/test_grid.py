@@ -203,12 +203,15 @@ def test_a_deadline_stops_between_epochs_and_the_next_start_goes_on(monkeypatch,
 
 
 def test_a_run_that_would_not_get_to_a_checkpoint_in_time_is_not_begun(monkeypatch, capsys):
-    monkeypatch.setattr(grid.forecast, "seconds", lambda experiment, pace: 3600)
-    with pytest.raises(grid.Stopped, match="stopped in time, 2 runs are still missing"):
-        grid.complete(WANTED, runs.LOCAL, until=time.monotonic() + 60)
-    assert grid.missing(WANTED, runs.LOCAL) == WANTED
-    (said,) = lines(capsys)
-    assert re.search(r"^softmax on cifar10, .* is not begun: an epoch takes about 3600 s, (60|59) are left$", said)
+    """The first that would is taken instead."""
+    train.train(WANTED[0][0], 9, runs.LOCAL)  # something to learn from
+    slow, quick = WANTED[0], (replace(WANTED[0][0], n_train=80), 0)
+    epochs = {60: 3600, 80: 1}
+    monkeypatch.setattr(grid.forecast.Forecast, "epoch", lambda self, experiment: epochs[experiment.n_train])
+    with pytest.raises(grid.Stopped, match="stopped in time, 1 run is still missing"):
+        grid.complete([slow, quick], runs.LOCAL, until=time.monotonic() + 60)
+    assert grid.missing([slow, quick], runs.LOCAL) == [slow]
+    assert re.search(r"^none of them is begun: an epoch takes at least 3600 s, \d\d s are left$", lines(capsys)[-1])
 
 
 def test_a_pause_is_waited_out_between_epochs_and_said(monkeypatch, capsys):
@@ -274,7 +277,7 @@ def test_a_store_goes_on_in_the_precision_that_it_was_begun_in(monkeypatch, caps
         ("bfloat16", "bfloat16"),
     }
     assert lines(capsys)[:2] == [
-        "2 of 3 runs are missing: about 1 minute, one after the other",
+        "2 of 3 runs are missing: about 1 minute of training, after the runs that are recorded",
         "going on in float32, as local/ was begun, which is slower on this machine than its own",
     ]
 
@@ -299,7 +302,7 @@ def test_nets_to_compare_are_of_one_size_and_the_largest_there_is(monkeypatch):
 def test_the_command_line_runs_what_is_missing(trained, capsys):
     assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2
-    assert lines(capsys)[0] == "2 of 2 runs are missing: about 1 minute, one after the other"
+    assert lines(capsys)[0] == "2 of 2 runs are missing: about 1 minute of training, after the runs that are recorded"
     assert experiments.find_check(runs.read(runs.LOCAL), "softplus", "smoke", standin=True)
     assert recorder.main(["--profile", "smoke", "--only", "C2"]) == 0
     assert len(trained) == 2

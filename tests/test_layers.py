@@ -224,7 +224,7 @@ def test_an_untied_stage_can_stop_early_but_not_go_on():
     _, untied, _ = twin_stages(2, None)
     one = np.asarray(untied(images(), steps=1))
     np.testing.assert_array_equal(one, np.asarray(untied.blocks[0](images())))
-    with pytest.raises(ValueError, match=r"untied has 2 steps; only a tied stage can take more \(asked: 3\)"):
+    with pytest.raises(ValueError, match=r"untied has 2 steps; only a stage of one block can take more \(asked: 3\)"):
         untied(images(), steps=3)
 
 

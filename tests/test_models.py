@@ -420,7 +420,7 @@ def test_a_tied_net_takes_more_steps_and_an_untied_one_says_that_it_cannot():
     for _ in range(3):
         state = tied.stages[-1].blocks[0](state)
     np.testing.assert_allclose(longer[-1], np.asarray(tied.read_out(state)), rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match=r"stage3 has 2 steps; only a tied stage can take more \(asked: 3\)"):
+    with pytest.raises(ValueError, match=r"stage3 has 2 steps; only a stage of one block can take more \(asked: 3\)"):
         untied(images(), steps=3)
 
 

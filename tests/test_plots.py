@@ -256,15 +256,23 @@ def test_probe_picks_a_field_of_the_value_or_of_each_entry():
 
 
 def test_the_course_of_training_in_prose():
-    text = prose.course(runs(2)[:2])  # errors of 12.0 and 12.1 after 62.5
-    assert text.startswith("Validation error: 62.5 % after the first epoch, 12.1 % after the last; ")
-    assert "the last 1 epoch changed it by -50.5 points. Training error as printed in the last epoch: 11.1 %" in text
-    assert prose.course(EMPTY) == "Not recorded yet."
+    frame = runs(2)[:2]  # errors of 12.0 and 12.1, after 62.5
+    unseen, printed = "Validation error after the first epoch: 62.5 %", "Training error as printed in the last epoch"
+    assert prose.course(frame) == f"{unseen}, after the last of 2: 12.1 %. {printed}: 11.1 %."
+    long = [[{"epoch": e, "train_error": 50.0, "val_error": 62.5 - e} for e in range(12)]]
+    said = prose.course(pd.DataFrame([run("net", 0) | {"curve": long[0]}]))
+    assert (
+        said
+        == f"{unseen}, after the last of 12: 51.5 %, of which the last five took off 5.0 points. {printed}: 50.0 %."
+    )
+    for none in (runs(1)[:0], runs(1, validation=False)):
+        assert prose.course(none) == "Not recorded yet."
 
 
 def test_extremes_name_one_of_equals_and_count_the_others():
     assert prose.extremes({"a": 1.0, "b": 90.0, "c": 90.01, "d": 89.96}) == "Lowest: a, 1; highest: b and 2 more, 90."
     assert prose.extremes({"a": 1.0}) == ""
+    assert prose.extremes({"a": 90.0, "b": 90.0}, " at the end") == "All at the end: 90."
 
 
 def test_how_even_gradients_are():
