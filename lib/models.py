@@ -184,9 +184,10 @@ class FeedbackNet(Net):
         h_i(t+1) = ReLU(h_i(t) + F_i(h_i(t)) + forth_i(h_(i-1)(t)) + back_i(h_(i+1)(t)))
 
     F_i are the two convolutions of a residual block, forth a 3x3 convolution with stride 2, back a 1x1 convolution
-    and then up-sampling; a term whose state has not been reached yet is left out. The last state is reached at step
-    states - 1 and can be read out from then on. shape: of one image. states: how many, at least 2. steps: at the
-    read-out. feedback: whether there is back_i. width: channels of the first state. norm: as in `make_norm`.
+    and then up-sampling; a term whose state has not been reached yet is left out, and so is a change that could not
+    reach the last state any more before the read-out. The last state is reached at step states - 1 and can be read out
+    from then on. shape: of one image. states: how many, at least 2. steps: at the read-out. feedback: whether there is
+    back_i. width: channels of the first state. norm: as in `make_norm`.
     """
 
     def __init__(self, shape, states=3, steps=7, feedback=True, width=16, norm="per_step", classes=10, name=None):
@@ -200,8 +201,11 @@ class FeedbackNet(Net):
         for source in range(states):
             nearest = max(0, source - 1) if feedback else source
             for target in range(nearest, min(source + 2, states)):
-                # its norms count the steps since its source was reached
-                brick = {"norm": norm, "steps": steps - source, "name": f"path{source + 1}{target + 1}"}
+                # its norms count the steps since its source was reached, and up to the last that matters
+                taken = self.last_change(target, steps) - source
+                if taken < 1:
+                    continue
+                brick = {"norm": norm, "steps": taken, "name": f"path{source + 1}{target + 1}"}
                 if source == target:
                     path = ResidualBlock(width << target, shortcut=False, activate=False, **brick)
                 else:
@@ -219,9 +223,14 @@ class FeedbackNet(Net):
     def build(self, input_shape):
         """Nothing to do, as in ResidualNet."""
 
+    def last_change(self, state, steps):
+        """The number of the last step whose change of a state comes to the last state within `steps`."""
+        return steps - (self.first_readout - state)
+
     def states(self, x, training=False, steps=None):
-        """Yields the list of states before the first step and after each, None for a state not reached yet. Raises
-        ValueError on too few steps for the last one to be reached."""
+        """Yields the list of states before the first step and after each, None for a state not reached yet; one that
+        can't reach the last state any more stays as it is. Raises ValueError on too few steps for the last one to be
+        reached."""
         steps = self.depth if steps is None else steps
         if steps < self.first_readout:
             raise ValueError(f"the last state is reached at step {self.first_readout}: {steps} can give no answer")
@@ -230,7 +239,7 @@ class FeedbackNet(Net):
         for t in range(steps):
             sums = list(states)
             for (source, target), path in self.paths.items():
-                if states[source] is not None:
+                if states[source] is not None and t < self.last_change(target, steps):
                     sent = path(states[source], step=t - source, training=training)
                     sent = self.up(sent) if source > target else sent
                     sums[target] = sent if sums[target] is None else sums[target] + sent

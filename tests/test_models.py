@@ -9,7 +9,7 @@ import pytest
 from conftest import randomise
 from keras import layers
 
-from lib import models
+from lib import backend, models
 from lib.data import MEAN_STD
 from lib.layers import NORMS, BatchNorm, GroupNorm
 
@@ -384,6 +384,17 @@ def test_a_net_of_several_states_is_its_formula():
         readouts.append(np.asarray(model.logits(np.asarray(two).mean((1, 2)))))
     np.testing.assert_allclose(np.asarray(model.readouts(images())), np.stack(readouts), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(np.asarray(model(images())), np.asarray(model.readouts(images()))[-1])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("feedback", [True, False])
+def test_a_net_of_several_states_has_no_weight_that_its_answer_does_not_depend_on(steps, feedback):
+    states = min(3, steps + 1)
+    model = randomise(models.build("feedback", CIFAR, states=states, steps=steps, width=4, feedback=feedback))
+    loss = lambda: keras.ops.sum(model(images(), training=True) ** 2)  # noqa: E731
+    gradients = backend.gradients(loss, model.trainable_variables)
+    still = [w.path for w, g in zip(model.trainable_variables, gradients, strict=True) if not np.any(np.asarray(g))]
+    assert still == []
 
 
 def test_states_are_reached_one_after_another_and_may_go_on():
