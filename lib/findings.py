@@ -146,17 +146,11 @@ class Arms(dict):
 class Shown(Arms):
     """Arms on a page, where what is asked of unlike runs has no value, instead of raising Mixed."""
 
-    def average(self, arm, measure=error):
+    def measured(self, arms, measure=error):
         try:
-            return super().average(arm, measure)
+            return super().measured(arms, measure)
         except Mixed:
-            return math.nan
-
-    def contrast(self, weights, measure=error):
-        try:
-            return super().contrast(weights, measure)
-        except Mixed:
-            return Estimate(math.nan)
+            return [np.array([math.nan])] * len(arms)
 
 
 def verdict(fact):

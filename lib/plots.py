@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from lib import stats
 from lib.design import layers
 from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
-from lib.prose import extremes, pm, short
+from lib.prose import extremes, is_small, pm, short
 
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
@@ -74,11 +74,10 @@ def _markers(labels):
 
 def _size(frame):
     """For captions: of what size small runs are, "" of runs on all of CIFAR-10 and of those on digits."""
-    images = max(frame.n_train, default=0)
-    if not 0 < images < 45_000 or any(e["dataset"] != "cifar10" for e in frame.experiment):
+    if not is_small(frame) or any(e["dataset"] != "cifar10" for e in frame.experiment):
         return ""
     epochs = max(map(len, frame.curve))
-    return f"Small runs, {images:,.0f} images, {epochs} epoch{'s' * (epochs > 1)}. "
+    return f"Small runs, {max(frame.n_train):,.0f} images, {epochs} epoch{'s' * (epochs > 1)}. "
 
 
 def _groups(frame, measure):

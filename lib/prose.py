@@ -29,6 +29,12 @@ def course(frame):
     return f"{text}. Training error as printed in the last epoch: {printed.iloc[-1]:.1f} %."
 
 
+def is_small(frame):
+    """Whether there are runs in a frame as `grid.get` returns it, and all saw less of CIFAR-10 than at full scale,
+    where the validation images alone may be kept out."""
+    return 0 < max(frame.n_train, default=0) < 45_000
+
+
 def say(text):
     """Shows Markdown: prose whose numbers come from records, through an f-string."""
     from IPython.display import Markdown, display
