@@ -1,6 +1,7 @@
 """Fixtures that more than one test file may want."""
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def real_data():
         return found[name]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium driven by Playwright; without either the test is skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
 
 
 # --- tiny nets and tiny data, for what trains ---

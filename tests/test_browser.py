@@ -3,14 +3,12 @@
 Needs the extra `browser` of pyproject.toml and a Chromium; without them these tests are skipped, and say so.
 """
 
-import shutil
 from itertools import product
 
 import pytest
 
 from lib import pictures, runs
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra `browser` is not installed")
 
 SITE = runs.ROOT / "report"
@@ -19,17 +17,6 @@ WIDTHS, SCHEMES = (360, 768, 1440), ("light", "dark")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PAPER = 680  # the printed width of A4 with usual margins, in CSS pixels
 HEIGHT = 970  # and its height
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium here")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture

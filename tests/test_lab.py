@@ -16,8 +16,6 @@ from PIL import Image
 
 from lib import experiments, runs
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
-
 PATIENCE = 180_000  # ms, for a kernel to start and for small nets to be trained on a busy machine
 SLIDER = ".widget-interact .noUi-handle"
 PICTURE = ".widget-interact .jp-RenderedSVG"
@@ -66,17 +64,6 @@ def eventually(page, question, *arguments):
 def picture(page, where=PICTURE):
     """What stands in the first picture that sliders belong to."""
     return page.locator(where).first.evaluate("e => e.innerHTML")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium here")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 def opened(browser, address):
