@@ -25,6 +25,7 @@ pictures     what a figure is, and photographs
 plots        the figures of runs
 diagrams     networks drawn from their own structure
 forecast     how long training will take
+live         what is seen of training in a notebook that is open
 grid         getting many runs done
 cluster      the same on Dask workers
 recorder     the command that runs what results/ lacks

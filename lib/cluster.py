@@ -245,10 +245,10 @@ def train_there(experiment, seed, identity, place, session, precision="auto"):
         if saved := checkpoint.get(timeout=PATIENCE):
             (folder / "checkpoint.npz").write_bytes(saved)
 
-        def tell(line):
+        def tell(line, *_):
             get_worker().log_event(session, ("epoch", key, line))
 
-        report = grid.progress(place, grid.describe(experiment, seed), experiment.recipe.epochs, say=tell)
+        report = grid.progress(place, experiment, seed, tell=tell)
 
         def on_epoch(done, curve):
             checkpoint.set((folder / "checkpoint.npz").read_bytes())

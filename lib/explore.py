@@ -1,15 +1,14 @@
 """What 10_explore plays with: the trained nets at hand, an image's way through one, a short run to watch."""
 
 import io
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pandas as pd
-from IPython.display import display
 from PIL import Image, ImageColor, ImageOps
 
-from lib import data, experiments, grid, pictures, plots, runs, train
+from lib import data, experiments, grid, live, pictures, runs, train
 
 SIZE = (32, 32)  # of CIFAR-10's images
 INKS = {
@@ -117,15 +116,10 @@ def draw(text):
 
 def watch(experiment, seed=0):
     """Trains a run (or takes it, if it was trained before) while its curve grows on the page; returns the Run."""
-    shown = display(pictures.nothing(), display_id=True)
-    images = experiment.n_train or len(data.load(experiment.dataset).x_train)
-    row = {"arm": "this run", "seed": seed, "n_train": images, "experiment": asdict(experiment)}
-
-    def draw(done, curve):
-        shown.update(plots.learning_curves(pd.DataFrame([row | {"curve": curve}])))
-
-    run = train.train(experiment, seed, runs.LOCAL, on_epoch=draw)
-    draw(len(run.curve), run.curve)
+    view = live.Watch()
+    on_epoch = grid.progress("[1 of 1]", experiment, seed, tell=view)
+    run = train.train(experiment, seed, runs.LOCAL, on_epoch=on_epoch)
+    view.draw(experiment, seed, run.curve)
     return run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import data as datasets
-from lib import experiments, forecast, machine, runs, train
+from lib import experiments, forecast, live, machine, runs, train
 from lib.commands import say
 from lib.records import Busy, StoreError
 
@@ -34,7 +34,10 @@ def get(claim, profile, seed=0, seeds=1):
     wanted = experiments.wanted([claim], profile, seed, seeds)
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
     if not runs.read_only():
-        complete(wanted, store)
+        view = live.Watch() if live.watched() else None
+        complete(wanted, store, tell=view)
+        if view:
+            view.clear()
     stores = ((level, runs.read(folder)) for level, folder in runs.stores(profile))
     return experiments.fullest(stores, claim, seed, seeds, standin)[1]
 
@@ -95,11 +98,11 @@ def begun_in(store):
     return made.most_common(1)[0][0] if made else "auto"
 
 
-def complete(wanted, store, until=None):
-    """Trains what is missing, one run after the other, with a line of progress an epoch on stderr.
+def complete(wanted, store, until=None, tell=None):
+    """Trains what is missing, one run after the other, and tells of each epoch.
 
     until: time.monotonic() at which to stop, between epochs (raises Stopped); a run that would not get to a checkpoint
-    by then is not begun, and one that would is taken instead.
+    by then is not begun, and one that would is taken instead. tell: see `progress`.
     """
     todo = deque(missing(wanted, store))
     whole, busy = len(todo), 0  # how many in a row are in another process' hands
@@ -110,7 +113,7 @@ def complete(wanted, store, until=None):
         todo.rotate(-place)
         experiment, seed = todo[0]
         place = f"[{whole - len(todo) + 1} of {whole}]"
-        on_epoch = progress(place, describe(experiment, seed), experiment.recipe.epochs, until)
+        on_epoch = progress(place, experiment, seed, until, tell)
         try:
             train.train(experiment, seed, store, on_epoch=on_epoch, precision=precision)
         except Busy as other:
@@ -161,11 +164,14 @@ def describe(experiment, seed):
     return ", ".join([*words, f"seed {seed}"])
 
 
-def progress(place, run, epochs, until=None, say=say):
-    """What is called after each epoch of a run, on_epoch(done, curve): says how far it is, waits while something is
-    being timed, and raises Stopped when the time is up."""
-    start = time.monotonic()
-    first = None
+def progress(place, experiment, seed, until=None, tell=None):
+    """What is called after each epoch of a run, on_epoch(done, curve): tells how far it is, waits while something is
+    being timed, and raises Stopped when the time is up.
+
+    tell: called as tell(line, experiment, seed, curve); without, lines go to stderr.
+    """
+    tell = tell or (lambda line, *_: say(line))
+    run, epochs, start, first = describe(experiment, seed), experiment.recipe.epochs, time.monotonic(), None
 
     def on_epoch(done, curve):
         nonlocal first
@@ -173,9 +179,9 @@ def progress(place, run, epochs, until=None, say=say):
         left = (time.monotonic() - start) / (done - first) * (epochs - done)
         last = curve[-1]
         shown = f"error {last['train_error'] if last['val_error'] is None else last['val_error']:.1f} %"
-        say(f"{place} {run}: epoch {done} of {epochs}, {shown}, {left:.0f} s left")
+        tell(f"{place} {run}: epoch {done} of {epochs}, {shown}, {left:.0f} s left", experiment, seed, curve)
         if PAUSE.exists():
-            say(f"waiting while {PAUSE} exists: something is being timed")
+            tell(f"waiting while {PAUSE} exists: something is being timed", experiment, seed, curve)
         while PAUSE.exists():
             time.sleep(1)
         if until is not None and time.monotonic() > until and done < epochs:

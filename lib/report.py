@@ -237,7 +237,7 @@ def environment(job):
     """The environment variables of a kernel."""
     variables = dict(os.environ)
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(runs.ROOT), variables.get("PYTHONPATH"))))
-    variables["RECNET_BUILD"] = str(runs.BUILD)
+    variables |= {"RECNET_BUILD": str(runs.BUILD), "RECNET_REPORT": "1"}
     if variables.get("DATA_DIR"):
         variables["DATA_DIR"] = str(Path(variables["DATA_DIR"]).resolve())  # a kernel runs in another folder
     if job.standin:

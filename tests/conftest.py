@@ -4,6 +4,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,20 @@ def browser():
         found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield found
         found.close()
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """A list that grows by each place of a notebook's output that something is shown at: all that stood there."""
+    places = []
+
+    def display(what, display_id=False):
+        assert display_id
+        places.append([what])
+        return SimpleNamespace(update=places[-1].append)
+
+    monkeypatch.setattr("IPython.display.display", display)
+    return places
 
 
 # --- tiny nets and tiny data, for what trains ---

@@ -112,18 +112,14 @@ def test_an_untied_net_takes_the_steps_it_has():
     assert explore.course(run, 0, 9).alt == explore.course(run, 0).alt
 
 
-def test_a_watched_run_is_drawn_each_epoch_and_can_stand_beside_others(monkeypatch):
-    drawn = []
-
-    class Shown:
-        update = staticmethod(drawn.append)
-
-    monkeypatch.setattr(explore, "display", lambda *args, **options: Shown)
+def test_a_watched_run_is_drawn_each_epoch_and_can_stand_beside_others(shown):
     run = explore.watch(small())
-    assert len(drawn) == 3
-    assert f"{run.curve[-1]['val_error']:.3g}" in drawn[-1].alt
+    lines, curves = shown
+    assert [line.data.partition(", error ")[0][-12:] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert f"{run.curve[-1]['val_error']:.3g}" in curves[-1].alt
     assert explore.watch(small()).key == run.key
-    assert len(drawn) == 4, "a finished run is shown at once"
+    *_, again = shown
+    assert len(again) == 1, "a finished run is shown at once"
     assert list(explore.beside(run).arm) == ["this run"]
 
 
