@@ -214,6 +214,8 @@ def learning_curves(frame, paper=None):
     ax.set_title("dashed: while training; solid: validation")
     last = {arm: end[1] for arm, end in ends.items()}
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
+    if {epoch for epoch, *_ in ends.values()} == {1}:
+        ax.set_xticks([1])  # else there would be fractions of an epoch
     picture.finding = _size(frame) + extremes(last, " at the end")
     return picture
 

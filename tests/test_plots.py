@@ -216,6 +216,13 @@ def test_photographs_are_png_and_plots_are_not(all_shown):
             assert base64.b64decode(content).startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_no_curve_has_fractions_of_an_epoch(epochs):
+    begun = runs().assign(curve=lambda frame: frame.curve.map(lambda curve: curve[:epochs]))
+    ticks = plots.learning_curves(begun).figure.axes[0].get_xticks()
+    assert {*range(1, epochs + 1)} <= {*ticks} == {*ticks.astype(int)}
+
+
 def test_what_a_run_lacks_is_left_out():
     unvalidated = runs(validation=False)
     assert plots.errors(unvalidated, "val_error").alt == pictures.nothing().alt
