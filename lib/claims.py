@@ -44,7 +44,7 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     if not wanted:
         return replace(blank, text="It is measured at full scale alone.")
     if made < wanted:
-        return replace(blank, text=f"{made} of the {wanted} runs that it needs are there.")
+        return replace(blank, text=f"Runs made: {made} of the {wanted} that it needs.")
     try:
         word, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:

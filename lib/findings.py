@@ -20,7 +20,7 @@ VERDICTS = {
     "completed": ("The paper gives no number to compare with; this one fills the gap.", "good", "◆"),
     "erratum": ("The paper slipped here.", "fair", "▲"),
     "indicative": ("Small runs alone: a hint, and no verdict.", "none", "◇"),
-    "not run": ("It has not been measured yet.", "none", "–"),
+    "not run": ("Not all the runs that it takes are made yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
 ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
