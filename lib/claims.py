@@ -130,7 +130,7 @@ def first_runs(records):
         return
     for found, level in _between(records, "C11", *INTERIM_PAIRS[0]):
         bar = rules.PUBLISHED[7] + rules.COMPETENCE
-        yield f"{found}; the claim can be judged if the mean without is at most {bar:.2f} %, so far it is {level:.2f} %"
+        yield f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
 
 
 def _decided(records):

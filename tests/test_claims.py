@@ -428,7 +428,7 @@ def test_the_first_of_its_own_runs_tell_of_the_thesis_and_of_what_it_takes_to_ju
     assert re.match(
         r"Test error after \d+ epochs, with shared weights \(44 layers, 0.17M .*: \+1.50 pp \[.+\], 1 seed;", said
     )
-    assert said.endswith("if the mean without is at most 7.67 %, so far it is 8.50 %")
+    assert said.endswith("if the mean without is at most 7.67 %, so far 8.50 %")
     assert claims.interim(pairs)[0] == next(claims.first_runs(pairs))
     assert ", 2 seeds;" in claims.interim(pairs)[0]
     assert [*claims.first_runs(pairs[:2])] == [*claims.first_runs(headline(7.2))] == []
