@@ -215,7 +215,9 @@ def test_killed_at_30_random_moments_it_ends_with_the_same_bits(tmp_path, comman
 @pytest.mark.parametrize("command", [RECORD, REPORT], ids=["record", "report"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_so_and_goes_on(tmp_path, command, sent):
-    process = start(*command, build=tmp_path)
+    # a program in the background ignores Ctrl-C, and what it starts inherits that
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start(*command, build=tmp_path, **hears)
     while not list(tmp_path.glob("runs/*/record.json")):
         assert process.poll() is None
         time.sleep(0.05)
