@@ -32,10 +32,11 @@ class Watch:
 
     def draw(self, experiment, seed, curve):
         """Shows the curve of a run, as far as it is trained."""
-        from lib import plots
+        from lib import data, plots
 
         start = time.monotonic()
-        run = {"arm": "this run", "seed": seed, "n_train": experiment.n_train or 50_000, "curve": curve}
+        images = experiment.n_train or len(data.load(experiment.dataset).x_train)
+        run = {"arm": "this run", "seed": seed, "n_train": images, "curve": curve}
         self._put("curve", plots.learning_curves(pd.DataFrame([run | {"experiment": asdict(experiment)}])))
         self.drawn = time.monotonic()
         self.took = self.drawn - start
