@@ -22,6 +22,7 @@ beyond       the same of what is asked beyond it
 claims       the verdicts that follow from the runs at hand
 prose        numbers in sentences
 pictures     what a figure is, and photographs
+labels       direct labels on a plot, and logarithmic axes
 plots        the figures of runs
 diagrams     networks drawn from their own structure
 forecast     how long training will take

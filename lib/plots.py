@@ -7,15 +7,15 @@ then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot o
 import re
 import textwrap
 from collections import namedtuple
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from lib import stats
 from lib.design import layers
+from lib.labels import label_ends, label_points, log_axis
 from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
 from lib.prose import extremes, is_small, pm, short
 
@@ -23,7 +23,6 @@ OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # t
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
 FAMILIES = {"untied": "untied|residual|resnet|depth-1", "tied": "tied|recnet", "plain": "plain"}
 MARKERS = ".s^vDP"
-SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
 
 
 def probe(frame, name, field=None):
@@ -93,52 +92,6 @@ def _interval(rows, measure):
     return stats.mean(np.array([*masks]) if known else rows[measure])[1:3]
 
 
-def _log(axis):
-    """A logarithmic axis whose ticks can be read also where it spans less than a decade."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    low, high = np.log10(axis.get_view_interval())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 2.5 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _label_ends(ax, ends):
-    """A label right of the panel for each line, [(x, y of its end, text, colour)]; those that overlap move apart."""
-    ends = sorted(ends, key=lambda end: end[1])
-    ax.autoscale_view()  # else the limits are not known before the figure is drawn
-    places = (ax.transScale + ax.transLimits).transform([end[:2] for end in ends])[:, 1]
-    gap = 0.2 / (ax.figure.get_size_inches()[1] - 0.6)  # a line of text, as a share of the panel's height
-    for _ in range(500):
-        overlap = np.clip(gap - np.diff(places), 0, None) / 2
-        places[:-1] -= overlap
-        places[1:] += overlap
-    for (*end, text, colour), place in zip(ends, places, strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "lw": 0.9, "ls": (0, (1, 3)), "shrinkB": 3, "relpos": (0, 0.5)}
-        style = {"va": "center", "color": mix(colour, "black", 0.35), "arrowprops": leader, "annotation_clip": False}
-        ax.annotate(text, end, (1.04, place), textcoords="axes fraction", **style)
-
-
-def _label_points(ax, points, lines=()):
-    """A label beside each point, [(x, y, text, colour)], in the first place around it that is free, also of the lines
-    [(x of its points, y of them)]."""
-    ax.autoscale_view()
-    size = ax.figure.get_size_inches() - (1, 0.8)  # of the panel, about
-    spots = (ax.transScale + ax.transLimits).transform([p[:2] for p in points]) * size
-    taken = [(spot, 0.06) for spot in spots]  # what is on the panel: centre and half its size, in inches
-    for line in lines:
-        ends = (ax.transScale + ax.transLimits).transform(np.transpose(line)) * size
-        taken += [(spot, 0.02) for a, b in pairwise(ends) for spot in np.linspace(a, b, 40) if np.isfinite(spot).all()]
-    for (*point, text, colour), spot in zip(points, spots, strict=True):
-        half = np.array([0.039 * len(text), 0.07])
-        shifts = [(half + distance) * side for distance in (0.08, 0.2) for side in SIDES]
-        shifts = [shift for shift in shifts if (spot + shift - half)[0] > 0] or shifts  # not on the axis
-        free = [s for s in shifts if all(np.any(abs(spot + s - at) > half + other) for at, other in taken)]
-        shift = (free or shifts)[0]
-        taken.append((spot + shift, half))
-        style = {"ha": "center", "va": "center", "size": 9, "color": mix(colour, "black", 0.35)}
-        ax.annotate(text, point, 72 * shift, textcoords="offset points", **style)
-
-
 def _table(values, log=False):
     """A row a run, a column a step, from a sequence (from 0), a mapping, or a list of these; log: what is above 0."""
     one = isinstance(values, dict) or not isinstance(values[0], (dict, list, tuple, np.ndarray))
@@ -181,8 +134,8 @@ def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
         courses.append(f"line: {label}, {value:.3g}")
     figure.axes[0].set_ylabel(ylabel)
     if log:
-        _log(figure.axes[0].yaxis)
-    _label_ends(ax, ends.values())
+        log_axis(figure.axes[0].yaxis)
+    label_ends(ax, ends.values())
     return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.".replace("\n", " "))
 
 
@@ -306,18 +259,10 @@ def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
     words = []
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         ax.axvline(value, **DASHED)
-        side, floor = (
-            ("right", 0) if k == 0 and len(lines) > 1 else ("left", max(k - 1, 0))
-        )  # a floor each above the first
-        ax.annotate(
-            f" {label} {value:g} ",
-            (value, 1),
-            (0, 2 + 11 * floor),
-            ax.get_xaxis_transform(),
-            "offset points",
-            ha=side,
-            va="bottom",
-        )
+        # the first stands left of its line, the others right of theirs, a floor each above the first
+        style = {"ha": "right" if k == 0 and len(lines) > 1 else "left", "va": "bottom"}
+        place = (0, 2 + 11 * max(k - 1, 0))
+        ax.annotate(f" {label} {value:g} ", (value, 1), place, ax.get_xaxis_transform(), "offset points", **style)
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):
         xlabel += f"\n{dots}"
@@ -325,7 +270,7 @@ def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     if log:
-        _log(ax.xaxis)
+        log_axis(ax.xaxis)
     words += [f"{label}: {row.text}" for label, row in rows.items()]
     return Picture(figure, f"{xlabel}. {'; '.join(words)}.".replace("\n", ", "))
 
@@ -467,8 +412,8 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
     if against == "depth":
         ax.set_xticks(sorted({*frame.depth.dropna(), *([] if literature is None else literature.depth)}))
     else:
-        _log(ax.xaxis)
-    _label_points(ax, points, lines)
+        log_axis(ax.xaxis)
+    label_points(ax, points, lines)
     return Picture(figure, f"{_name(measure)} against {xlabel}. {'; '.join(words)}.", finding=finding)
 
 
@@ -485,11 +430,11 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     ax.plot(best[cost], best[measure], color="#777777", lw=1, drawstyle="steps-post", zorder=1)
     ax.scatter(frame[cost], frame[measure], 22, [shade[family] for family in frame.family], alpha=0.75, zorder=3)
     ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
-    _log(ax.xaxis)
+    log_axis(ax.xaxis)
     named = best.drop_duplicates("label", keep="last")
     points = list(zip(named[cost], named[measure], named.label, named.family.map(shade), strict=True))
     others = zip(frame[cost], frame[measure], strict=True)
-    _label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
+    label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
     words = "; ".join(f"{label}: {y:.1f} at {short(x)}" for x, y, label, _ in points)
     return Picture(
         figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.", finding=f"On the line: {words}."

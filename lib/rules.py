@@ -54,9 +54,7 @@ def c1(arms):
     "The two formulas were compared point by point, and the MNIST net was trained with either.",
     "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)",
     "error, softplus minus ReLU",
-    means={
-        "erratum": "It is the other way round: that function is a smooth form of ReLU.",
-    },
+    means={"erratum": "It is the other way round: that function is a smooth form of ReLU."},
 )
 def c2(arms, check):
     """`erratum`: it is the other way round. With it: are the two nets equivalent?"""
@@ -241,11 +239,8 @@ def c9(check):
         "its steps share weights and see the input again": weights["rnn"] < 7 and again > 1e-6,
     }
     held = [text for text, holds in differences.items() if holds]
-    return (
-        "contradicted" if len(held) == 3 else "inconclusive",
-        Estimate(len(held)),
-        f"{len(held)} differences hold: {'; '.join(held)}.",
-    )
+    word = "contradicted" if len(held) == 3 else "inconclusive"
+    return word, Estimate(len(held)), f"{len(held)} differences hold: {'; '.join(held)}."
 
 
 @claim(
@@ -364,9 +359,7 @@ def c13(arms):
     "its counts; classes such as boats and train (4.1)",
     "counted",
     "images",
-    means={
-        "erratum": "The counts are right, but it names classes that are not in it.",
-    },
+    means={"erratum": "The counts are right, but it names classes that are not in it."},
 )
 def c14(check):
     """Counts `reproduced`, names `erratum`: in one word, an erratum."""
