@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from lib import commands, data, experiments, grid, probes, runs, train
+from lib import commands, data, experiments, grid, runs, train
 from lib.records import StoreError
 
 TOLERANCE = 0.05  # pp between the recorded error and that of the rounded weights
@@ -29,6 +29,8 @@ def kept():
 
 def test_error(run):
     """A run's test error in %, computed anew from its kept weights in the precision that it was trained in."""
+    from lib import probes  # brings Keras, which grid.start_keras starts unheard
+
     net = run.load(run.machine["precision"], run.folder / train.KEPT)  # not the full ones, which lie beside them here
     return probes.error(net, *run.sets["test"])
 

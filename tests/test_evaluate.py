@@ -1,5 +1,8 @@
 """Kept weights give the recorded errors again, and where they do not it is said."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -56,6 +59,20 @@ def test_missing_weights_are_no_success(kept, monkeypatch, capsys):
 def test_the_real_data_are_asked_for(kept, capsys):
     assert evaluate.main([]) == 1
     assert data.HOW_TO_GET in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("store", "profile"), [(runs.RESULTS, "paper"), (runs.QUICK, "quick")])
+def test_every_recorded_headline_has_its_weights(store, profile):
+    recorded = {r["key"]: r["data"]["identity"] for r in runs.read(store) if r["kind"] == "train"}
+    headlines = {e.key(s, identity) for e, s in experiments.headlines(profile) for identity in recorded.values()}
+    found = headlines & recorded.keys()
+    assert found
+    assert all((store / key / train.KEPT).exists() for key in found)
+
+
+def test_starting_the_command_does_not_start_tensorflow_which_talks():
+    code = "import sys, lib.evaluate; print('keras' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=runs.ROOT).strip() == "False"
 
 
 def test_the_recorded_nets_have_kept_weights_of_bounded_size():
