@@ -77,7 +77,7 @@ ifneq ($(given),)
 takes := $(foreach goal,$(or $(MAKECMDGOALS),[a-z]*),$(shell sed -n 's|^$(goal):.*\[\([A-Z ]*\)\]$$|\1|p' Makefile))
 unknown := $(filter-out $(takes) PYTHON GPU DATA_DIR,$(given))
 ifneq ($(unknown),)
-$(error make $(or $(MAKECMDGOALS),TARGET) takes no $(unknown): choose from $(sort $(takes)) PYTHON GPU DATA_DIR)
+$(error make $(or $(MAKECMDGOALS),TARGET) takes no $(unknown): choose from $(strip $(sort $(takes)) PYTHON GPU DATA_DIR))
 endif
 endif
 ifneq ($(filter-out 0 1,$(GPU)),)
