@@ -5,7 +5,6 @@ Only full-scale runs on real data get a verdict; the smaller profiles compute th
 """
 
 import argparse
-import contextlib
 import json
 import math
 import sys
@@ -113,24 +112,23 @@ def interim(records):
     C11 that are there, on INTERIM's and on the race's."""
     if _decided(records):
         return []
-    said = [*first_runs(records)]
-    said += [found for pair in INTERIM_PAIRS for found, _ in _between(records, INTERIM, *pair)]
+    said = [first_runs(records), *(_between(records, INTERIM, *pair)[0] for pair in INTERIM_PAIRS)]
     arms = Arms(experiments.select(records, "race", "paper"))
     wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
     if wide:
         known = f"published for ResNet-44 {rules.PUBLISHED[7]} % ({RESNET_44})"
         said.append(f"Test error of wider nets, one seed each, none with a twin of equal training: {wide}; {known}")
-    return said
+    return [sentence for sentence in said if sentence]
 
 
 def first_runs(records):
-    """Yields what C11's own full-scale runs say while they are not all there, a sentence without a full stop, where the
-    two nets were run on a common seed; with it whether the untied one is good enough for a verdict."""
+    """What C11's own full-scale runs say while they are not all there, a sentence without a full stop, with whether the
+    untied net is good enough for a verdict; "" where the two nets were not run on a common seed."""
     if _decided(records):
-        return
-    for found, level in _between(records, "C11", *INTERIM_PAIRS[0]):
-        bar = rules.PUBLISHED[7] + rules.COMPETENCE
-        yield f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
+        return ""
+    found, level = _between(records, "C11", *INTERIM_PAIRS[0])
+    bar = rules.PUBLISHED[7] + rules.COMPETENCE
+    return found and f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
 
 
 def _decided(records):
@@ -138,18 +136,22 @@ def _decided(records):
 
 
 def _between(records, design, tied, untied):
-    """Yields the difference of two arms of a design on the seeds that both have, as a sentence without a full stop, and
-    the mean error of the second; nothing where they have none in common or can't be compared."""
+    """The difference of two arms of a design on the seeds that both have, as a sentence without a full stop, and the
+    mean error of the second; "" where they have none in common or can't be compared."""
     frame = experiments.select(records, design, "paper")
     common = set(frame.seed[frame.arm == tied]) & set(frame.seed[frame.arm == untied])
     arms = Arms(frame[frame.seed.isin(common)])
-    if common:
-        with contextlib.suppress(Mixed):
-            found = f"{arms.difference(tied, untied):pp}, {len(common)} seed{'s' * (len(common) > 1)}"
-            (one, *_), (other, *_) = arms[tied], arms[untied]
-            kind = "Validation" if pd.isna(one.test_error) else "Test"
-            sizes = f"with shared weights ({_size(one)}) minus without ({_size(other)})"
-            yield f"{kind} error after {len(one.curve)} epochs, {sizes}: {found}", arms.average(untied)
+    try:
+        difference = arms.difference(tied, untied) if common else None
+    except Mixed:
+        difference = None
+    if difference is None:
+        return "", math.nan
+    (one, *_), (other, *_) = arms[tied], arms[untied]
+    kind = "Validation" if pd.isna(one.test_error) else "Test"
+    sizes = f"with shared weights ({_size(one)}) minus without ({_size(other)})"
+    found = f"{difference:pp}, {len(common)} seed{'s' * (len(common) > 1)}"
+    return f"{kind} error after {len(one.curve)} epochs, {sizes}: {found}", arms.average(untied)
 
 
 def _size(run):
