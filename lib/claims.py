@@ -100,10 +100,10 @@ def title(findings):
     return {"experiment": half("C7", "C8", "C15"), "thesis": half("C11")}
 
 
-# What tells of the thesis before C11's own runs do: the runs of this design, and the tied net beside the untied ones of
-# its depth and of its weights.
+# What tells of the thesis before C11's own runs do: the runs of this design, and the tied nets beside the untied ones
+# of the tied one's depth and of its weights.
 INTERIM = "early"
-INTERIM_PAIRS = (("tied n = 7", "untied n = 7"), ("tied n = 7", "untied n = 2"))
+INTERIM_PAIRS = tuple((tied, f"untied n = {n}") for tied in ("tied n = 7", "tied, 3 states") for n in (7, 2))
 RESNET_44 = "0.66M weights, 195 MFLOP"  # He et al. (2015), table 6; FLOPs: models.flops of our ResNet of n = 7
 
 
@@ -156,7 +156,8 @@ def _between(records, design, tied, untied):
 
 def _size(run):
     """A net in words."""
-    return f"{layers(run.experiment['options']['n'])} layers, {run.parameters / 1e6:.2f}M weights"
+    n, states, steps = map(run.experiment["options"].get, ("n", "states", "steps"))
+    return f"{f'{layers(n)} layers' if n else f'{states} states, {steps} steps'}, {_price(run)}"
 
 
 def _price(run):

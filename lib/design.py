@@ -258,12 +258,13 @@ class Design:
         }
 
     def early(self):
-        """C11's nets by one recipe after a third of its epochs, on validation, with smaller untied ones beside them:
-        what can be shown of C11 while its own runs are not all there."""
+        """C11's nets by one recipe after a third of its epochs, on validation, with smaller untied ones and a net of
+        several states beside them: what can be shown of C11 while its own runs are not all there."""
         if not self.full:
             return {}
         arms = {f"{arm} n = {self.deep}": run for arm, run in self.B2().items()}
-        return arms | {f"untied n = {n}": self.cifar("resnet", n=n, final=False) for n in (1, 2, 3)}
+        arms |= {f"untied n = {n}": self.cifar("resnet", n=n, final=False) for n in (1, 2, 3)}
+        return arms | {"tied, 3 states": self.B4()["3 states, with feed-back"]}
 
     def budget(self):
         """What one budget of computation buys on validation, by one recipe: ResNet-44 after ten epochs, and with less

@@ -60,7 +60,7 @@ PAGES = {
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
     "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shallower"),
-    "07_beyond": ("B2", "B7", "B4", "C13", "C12", "B5", "B6"),
+    "07_beyond": ("B2", "B7", "B4", "early", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }

@@ -363,11 +363,13 @@ def differences(contrasts, bounds=None):
 
 
 def _family(experiment):
-    """("tied", 20): what a net is but for its depth; its depth in weight layers, None outside He et al.'s family."""
+    """("tied", 20): what a net is but for its depth; its depth in weight layers, NaN outside He et al.'s family."""
     options = dict(experiment["options"])
-    n = options.pop("n", None)
+    n, states = options.pop("n", None), options.get("states")
+    if states:
+        return f"tied, {states} states", np.nan
     name = {"resnet": "untied", "recnet": "tied"}.get(experiment["architecture"], experiment["architecture"])
-    return ", ".join([name, *(f"{key} {value}" for key, value in options.items())]), layers(n) if n else None
+    return ", ".join([name, *(f"{key} {value}" for key, value in options.items())]), layers(n) if n else np.nan
 
 
 def tradeoff(frame, against="parameters", measure="test_error", literature=None):
@@ -383,7 +385,7 @@ def tradeoff(frame, against="parameters", measure="test_error", literature=None)
         return nothing()
     if len(counts := sorted(set(frame.n_train))) > 1:
         raise ValueError(f"runs on {' and on '.join(f'{n:,.0f}' for n in counts)} images can't share a picture")
-    frame[["family", "depth"]] = [_family(e) for e in frame.experiment]
+    frame["family"], frame["depth"] = zip(*map(_family, frame.experiment), strict=True)
     figure, ax = _panel(4.2)
     shade, points, words, lines = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], [], []
     for _, twins in frame[frame.family.isin(["tied", "untied"])].groupby("depth"):  # tied and untied of one depth

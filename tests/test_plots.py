@@ -235,6 +235,18 @@ def test_what_a_run_lacks_is_left_out():
     assert "other" not in fewer.alt
 
 
+@pytest.mark.parametrize("against", ["parameters", "flops", "depth"])
+def test_a_net_of_several_states_stands_beside_those_that_have_a_depth(against):
+    frame = pd.concat([runs(), runs(1).assign(test_error=7.0, parameters=129_000.0)], ignore_index=True)
+    states = {"architecture": "feedback", "options": {"states": 3, "steps": 9, "feedback": True}}
+    frame.experiment = [
+        e | states if w == 129_000 else e for e, w in zip(frame.experiment, frame.parameters, strict=True)
+    ]
+    alt = plots.tradeoff(frame, against).alt
+    assert ("tied, 3 states 7.0" in alt) == (against != "depth")
+    assert "untied 11.1" in alt
+
+
 def test_frontier_joins_what_no_cheaper_run_beats():
     frame = pd.DataFrame(
         {"s": [1, 2, 3, 4], "val_error": [20.0, 25.0, 15.0, 16.0], "label": list("abcd"), "family": "tied"}
