@@ -5,10 +5,12 @@ Only full-scale runs on real data get a verdict; the smaller profiles compute th
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +105,8 @@ def title(findings):
 # What tells of the thesis before C11's own runs do: the runs of this design, and the tied nets beside the untied ones
 # of the tied one's depth and of its weights.
 INTERIM = "early"
-INTERIM_PAIRS = tuple((tied, f"untied n = {n}") for tied in ("tied n = 7", "tied, 3 states") for n in (7, 2))
+INTERIM_TIED, INTERIM_UNTIED = ("tied n = 7", "tied, 3 states"), ("untied n = 7", "untied n = 2")
+INTERIM_PAIRS = tuple(product(INTERIM_TIED, INTERIM_UNTIED))
 RESNET_44 = "0.66M weights, 195 MFLOP"  # He et al. (2015), table 6; FLOPs: models.flops of our ResNet of n = 7
 
 
@@ -112,7 +115,7 @@ def interim(records):
     C11 that are there, on INTERIM's and on the race's."""
     if _decided(records):
         return []
-    said = [first_runs(records), *(_between(records, INTERIM, *pair)[0] for pair in INTERIM_PAIRS)]
+    said = [first_runs(records), *(_between(records, INTERIM, tied, *INTERIM_UNTIED)[0] for tied in INTERIM_TIED)]
     arms = Arms(experiments.select(records, "race", "paper"))
     wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
     if wide:
@@ -135,23 +138,25 @@ def _decided(records):
     return judge("paper", records, only=["C11"])[0].source == "recorded"
 
 
-def _between(records, design, tied, untied):
-    """The difference of two arms of a design on the seeds that both have, as a sentence without a full stop, and the
-    mean error of the second; "" where they have none in common or can't be compared."""
+def _between(records, design, tied, *untied):
+    """What an arm of a design differs by from others, each on the seeds that both have, as a sentence without a full
+    stop, and the mean error of the last; "" where it has no seed in common with any or can't be compared."""
     frame = experiments.select(records, design, "paper")
-    common = set(frame.seed[frame.arm == tied]) & set(frame.seed[frame.arm == untied])
-    arms = Arms(frame[frame.seed.isin(common)])
-    try:
-        difference = arms.difference(tied, untied) if common else None
-    except Mixed:
-        difference = None
-    if difference is None:
-        return "", math.nan
-    (one, *_), (other, *_) = arms[tied], arms[untied]
+    found, level = [], math.nan
+    for other in untied:
+        common = set(frame.seed[frame.arm == tied]) & set(frame.seed[frame.arm == other])
+        arms = Arms(frame[frame.seed.isin(common)])
+        with contextlib.suppress(Mixed):
+            if common:
+                seeds = f"{len(common)} seed{'s' * (len(common) > 1)}"
+                found.append(f"{arms.difference(tied, other):pp} ({_size(arms[other][0])}), {seeds}")
+                level = arms.average(other)
+    if not found:
+        return "", level
+    one = next(frame[frame.arm == tied].itertuples())
     kind = "Validation" if pd.isna(one.test_error) else "Test"
-    sizes = f"with shared weights ({_size(one)}) minus without ({_size(other)})"
-    found = f"{difference:pp}, {len(common)} seed{'s' * (len(common) > 1)}"
-    return f"{kind} error after {len(one.curve)} epochs, {sizes}: {found}", arms.average(untied)
+    sentence = f"{kind} error after {len(one.curve)} epochs, with shared weights ({_size(one)}) minus without: "
+    return sentence + "; ".join(found), level
 
 
 def _size(run):
