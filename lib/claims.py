@@ -17,7 +17,7 @@ import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
-from lib.findings import Arms, Mixed
+from lib.findings import Arms, Mixed, on_common_seeds
 from lib.records import StoreError
 from lib.stats import Estimate
 
@@ -142,21 +142,20 @@ def _between(records, design, tied, *untied):
     """What an arm of a design differs by from others, each on the seeds that both have, as a sentence without a full
     stop, and the mean error of the last; "" where it has no seed in common with any or can't be compared."""
     frame = experiments.select(records, design, "paper")
-    found, level = [], math.nan
+    found, mean = [], math.nan
     for other in untied:
-        common = set(frame.seed[frame.arm == tied]) & set(frame.seed[frame.arm == other])
-        arms = Arms(frame[frame.seed.isin(common)])
+        arms = Arms(on_common_seeds(frame, tied, other))
         with contextlib.suppress(Mixed):
-            if common:
-                seeds = f"{len(common)} seed{'s' * (len(common) > 1)}"
-                found.append(f"{arms.difference(tied, other):pp} ({_size(arms[other][0])}), {seeds}")
-                level = arms.average(other)
+            if arms:
+                n, difference = len(arms[other]), arms.difference(tied, other)
+                found.append(f"{difference:pp} ({_size(arms[other][0])}), {n} seed{'s' * (n > 1)}")
+                mean = arms.average(other)
     if not found:
-        return "", level
+        return "", mean
     one = next(frame[frame.arm == tied].itertuples())
     kind = "Validation" if pd.isna(one.test_error) else "Test"
     sentence = f"{kind} error after {len(one.curve)} epochs, with shared weights ({_size(one)}) minus without: "
-    return sentence + "; ".join(found), level
+    return sentence + "; ".join(found), mean
 
 
 def _size(run):

@@ -102,6 +102,12 @@ class Mixed(ValueError):
     """A comparison of runs from different kinds of device, of different precisions, or of different backends."""
 
 
+def on_common_seeds(frame, *arms):
+    """The rows of these arms in a frame as `grid.get` returns it, of the seeds that each of them has."""
+    seeds = set.intersection(*(set(frame.seed[frame.arm == arm]) for arm in arms))
+    return frame[frame.arm.isin(arms) & frame.seed.isin(seeds)]
+
+
 class Arms(dict):
     """The runs of a design, {arm: [run, ...]} in the design's order, and comparisons between arms, each a
     stats.Estimate. Comparisons raise Mixed."""
