@@ -17,7 +17,8 @@ class Size:
     n_eval: int | None  # images of each set that are evaluated
     depths: tuple[int, ...]  # n of plain nets, ResNets and RecNets; the last is the one the main claims are judged at
     variants: int  # n of the block variants
-    long: int  # epochs of the main comparison and of the paper's own nets
+    main: int  # epochs of the main comparison, C11, and of the nets of the aim
+    long: int  # epochs of the paper's own nets and what is compared with them
     short: int  # epochs of the others
     mnist: int  # epochs on MNIST, 10,000 images
     width: int = 16
@@ -29,9 +30,9 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(128, 100, (1, 2), 1, 1, 1, 1, width=4, batch=64, readings=("P1",), unrolls=(1,), norms=3),
-    "quick": Size(10_000, 2_000, (1, 3), 1, 3, 3, 2, readings=("P1", "P2", "P4"), unrolls=(1,), norms=3),
-    "paper": Size(None, None, (1, 3, 7), 7, 30, 10, 10, draws=5),
+    "smoke": Size(128, 100, (1, 2), 1, 1, 1, 1, 1, width=4, batch=64, readings=("P1",), unrolls=(1,), norms=3),
+    "quick": Size(10_000, 2_000, (1, 3), 1, 3, 3, 3, 2, readings=("P1", "P2", "P4"), unrolls=(1,), norms=3),
+    "paper": Size(None, None, (1, 3, 7), 7, 100, 30, 10, 10, draws=5),
 }
 
 # The closed list of readings of the paper's two nets: what differs from P1 in the net, and in the recipe.
@@ -252,9 +253,9 @@ class Design:
         shallow = max(1, self.deep - 1)
         label, equal = (EQUAL, EQUAL_PARAMETERS[EQUAL]) if self.full else (f"n = {shallow}", {"n": shallow})
         return {
-            f"tied n = {self.deep}": self.long("tied", n=self.deep),
-            f"untied n = {self.deep}": self.long("untied", n=self.deep),
-            f"equal parameters, {label}": self.long("equal parameters", **equal),
+            f"tied n = {self.deep}": self.tuned_net("tied", self.size.main, n=self.deep),
+            f"untied n = {self.deep}": self.tuned_net("untied", self.size.main, n=self.deep),
+            f"equal parameters, {label}": self.tuned_net("equal parameters", self.size.main, **equal),
         }
 
     def early(self):
@@ -286,14 +287,16 @@ class Design:
             for label, (net, epochs, options) in RACERS.items()
         }
 
-    def long(self, arm, **options):
-        """A net of one of C11's arms, trained for as long as they are and at its arm's rate."""
+    def tuned_net(self, arm, epochs, **options):
+        """A net of one of C11's arms, trained at its arm's rate."""
         net = "recnet" if arm == "tied" else "resnet"
-        return self.cifar(net, self.tuned[arm], self.size.long, **options)
+        return self.cifar(net, self.tuned[arm], epochs, **options)
 
     def shallower(self):
         """C11's pair at a smaller depth, which the rule does not ask for."""
-        return {f"{arm} n = 3": self.long(arm, n=3) for arm in ("tied", "untied")} if self.full else {}
+        if not self.full:
+            return {}
+        return {f"{arm} n = 3": self.tuned_net(arm, self.size.long, n=3) for arm in ("tied", "untied")}
 
     def rates(self):
         """Each arm's rate at full scale, chosen on validation from the same three."""
@@ -398,7 +401,7 @@ class Design:
         """The aim as a user would want it; one size alone, since a smaller one would be another question."""
         if not self.full:
             return {}
-        return {label: self.long(arm, **options) for label, (arm, options) in AIM.items()}
+        return {label: self.tuned_net(arm, self.size.main, **options) for label, (arm, options) in AIM.items()}
 
     def B4(self):
         """As many steps for the last state as a stage of the deepest nets has."""
@@ -424,8 +427,8 @@ class Design:
             "stem: 3x3, no pooling": self.cifar("resnet", PAPER, **long, n=1),
             "optimiser and schedule": self.cifar("resnet", replace(modern, augment=False), **long, n=1),
             "augmentation": self.cifar("resnet", modern, **long, n=1),
-            f"depth: n = {self.deep}": self.long("untied", n=self.deep),
-            "tying": self.long("tied", n=self.deep),
+            f"depth: n = {self.deep}": self.tuned_net("untied", n=self.deep, **long),
+            "tying": self.tuned_net("tied", n=self.deep, **long),
         }
 
     def B7(self):

@@ -51,18 +51,37 @@ def gpus():
     return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
 
 
+def gpu_name():
+    """What the first of `gpus` calls itself, e.g. "NVIDIA H100 80GB HBM3"; None where there is none or it has no
+    name."""
+    import keras
+
+    if not gpus():
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name")
+    return None
+
+
 def describe(precision):
     """What may differ between two identical runs: where, when, by what commit and versions.
 
     precision: what the networks computed in, None where there were none; then Keras is not imported.
     """
-    device, backend = "cpu", None
+    device, gpu, backend = "cpu", None, None
     if precision is not None:
         import keras
 
-        device, backend = next(iter(gpus()), device), keras.backend.backend()
+        device, gpu, backend = next(iter(gpus()), device), gpu_name(), keras.backend.backend()
     return {
         "device": device,
+        "gpu": gpu,
         "cpu": cpu_info("model name") or platform.processor(),
         "backend": backend,
         "precision": precision,

@@ -316,16 +316,16 @@ def images(experiment, data):
 def run_epoch(model, recipe, x, y, seed, epoch):
     """One pass over x (N, H, W, C) uint8 and y (N,), the incomplete last batch left out. Returns {"loss", "accuracy"}
     as Keras prints them."""
+    from lib import backend
+
     rng = np.random.default_rng([seed, epoch])
     for variable in model.non_trainable_variables:
         if "seed_generator" in variable.path:  # dropout's random state, whose second half counts the batches
             variable.assign(np.array([seed, epoch * len(x)], dtype=variable.dtype))
-    order, logs = rng.permutation(len(x)), []
-    for start in range(0, len(x) - recipe.batch + 1, recipe.batch):
-        index = order[start : start + recipe.batch]
-        batch = datasets.augment(x[index], rng) if recipe.augment else x[index]
-        logs.append(model.train_on_batch(batch, y[index], return_dict=True))
-    # train_on_batch starts its metrics anew; over batches of one size their mean is the running mean that fit prints
+    order = rng.permutation(len(x))[: len(x) // recipe.batch * recipe.batch].reshape(-1, recipe.batch)
+    batches = ((datasets.augment(x[index], rng) if recipe.augment else x[index], y[index]) for index in order)
+    logs = backend.train_on_batches(model, batches)
+    # each batch's metrics start anew; over batches of one size their mean is the running mean that fit prints
     return {name: float(np.mean([log[name] for log in logs])) for name in logs[0]}
 
 
@@ -358,7 +358,7 @@ def compile_model(model, recipe, steps_per_epoch):
         optimizer,
         smoothed_cross_entropy(recipe.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=keras.backend.backend() == "jax",
+        jit_compile=backend.is_jax(),
     )
     backend.split_batches(model)
 
@@ -391,7 +391,9 @@ def _assign(variables, values):
 
 
 def _checkpoint(folder, model, state):
-    values = [np.asarray(v) for v in _state(model)]
+    from lib import backend
+
+    values = backend.values(_state(model))
     write(folder / "checkpoint.npz", lambda file: np.savez(file, *values, state=np.array(json.dumps(state))))
 
 

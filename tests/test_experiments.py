@@ -149,8 +149,8 @@ def test_claims_share_runs():
         return experiments.arms(claim, "paper")[label]
 
     assert arm("C3", "plain n = 7") == arm("C4", "plain n = 7") == arm("C16", "plain n = 7")
-    assert arm("C11", "untied n = 7") == arm("C12", "n = 7, modern") == arm("B6", "depth: n = 7")
-    assert arm("C11", "tied n = 7") == arm("B6", "tying")
+    assert arm("C11", "untied n = 7") == arm("B3", "untied, ResNet-44")
+    assert arm("C12", "n = 7, modern") == arm("B6", "depth: n = 7")
     assert arm("C7", "P1 depth-1, final") == arm("C15", "depth-1, P1, final")
     assert arm("C8", "P1 RecNet, final") == arm("C15", "RecNet, P1, final") == arm("B6", "the paper's RecNet")
     assert arm("B1", "own norm") == arm("B7", "all stages") == arm("C13", "true")
