@@ -15,12 +15,12 @@ checks       what is measured without training
 runs         the store of records, as tables
 design       the arms that each claim compares, by profile
 experiments  which runs they are, and their records
+prose        numbers in sentences
 stats        intervals and tests
 findings     what rules are made of: comparisons between arms, and what comes of them
 rules        the claims of the paper, and the rule that judges each
 beyond       the same of what is asked beyond it
 claims       the verdicts that follow from the runs at hand
-prose        numbers in sentences
 pictures     what a figure is, and photographs
 labels       direct labels on a plot, and logarithmic axes
 plots        the figures of runs

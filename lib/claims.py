@@ -18,6 +18,7 @@ import pandas as pd
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
 from lib.findings import Arms, Mixed, on_common_seeds
+from lib.prose import pm
 from lib.records import StoreError
 from lib.stats import Estimate
 
@@ -45,7 +46,8 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     if not wanted:
         return replace(blank, text="It is measured at full scale alone.")
     if made < wanted:
-        return replace(blank, text=f"Runs made: {made} of the {wanted} that it needs.")
+        word = "incomplete" if made else "not run"
+        return replace(blank, verdict=word, text=f"Runs made: {made} of the {wanted} that it needs.")
     try:
         word, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:
@@ -125,11 +127,14 @@ def interim(records):
 
 
 def first_runs(records):
-    """What C11's own full-scale runs say while they are not all there, a sentence without a full stop, with whether the
-    untied net is good enough for a verdict; "" where the two nets were not run on a common seed."""
+    """What C11's own full-scale runs say while they are not all there, or those of its pair in fewer epochs: a sentence
+    without a full stop, with whether the untied net is good enough for a verdict; "" where the two nets were not run on
+    a common seed."""
     if _decided(records):
         return ""
     found, level = _between(records, "C11", *INTERIM_PAIRS[0])
+    if not found:  # the same pair, trained for less
+        found, level = _between(records, "shorter", *INTERIM_PAIRS[0])
     bar = rules.PUBLISHED[7] + rules.COMPETENCE
     return found and f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
 
@@ -148,13 +153,14 @@ def _between(records, design, tied, *untied):
         with contextlib.suppress(Mixed):
             if arms:
                 n, difference = len(arms[other]), arms.difference(tied, other)
-                found.append(f"{difference:pp} ({_size(arms[other][0])}), {n} seed{'s' * (n > 1)}")
                 mean = arms.average(other)
+                errors = f"{arms.average(tied):.1f} % against {mean:.1f} % ({_size(arms[other][0])})"
+                found.append(f"{errors}, {difference:pp}, {n} seed{'s' * (n > 1)}")
     if not found:
         return "", mean
     one = next(frame[frame.arm == tied].itertuples())
     kind = "Validation" if pd.isna(one.test_error) else "Test"
-    sentence = f"{kind} error after {len(one.curve)} epochs, with shared weights ({_size(one)}) minus without: "
+    sentence = f"{kind} error after {len(one.curve)} epochs, with shared weights ({_size(one)}) against without: "
     return sentence + "; ".join(found), mean
 
 
@@ -169,8 +175,20 @@ def _price(run):
     return f"{run.parameters / 1e6:.2f}M weights, {run.flops / 1e6:.0f} MFLOP"
 
 
+def so_far(name, records):
+    """The errors in a claim's full-scale runs while they are not all there, in sentences; "" where none is."""
+    (finding,) = judge("paper", records, only=[name])
+    frame = experiments.select(records, name, "paper")
+    if finding.verdict != "incomplete" or frame.empty:
+        return ""
+    errors = frame.assign(error=frame.test_error.fillna(frame.val_error)).groupby("arm", sort=False).error
+    arms = (f"{arm} {pm(e)} ({len(e)} seed{'s' * (len(e) > 1)})" for arm, e in errors)
+    return f"{finding.text} Errors in %: {'; '.join(arms)}."
+
+
 def show(name, profile, seed=0, seeds=1, short=False):
-    """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict.
+    """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict;
+    and what full-scale runs there are, where they are not all there.
 
     short: the sentences for a student alone. The kind of data is that of the runs at hand, real ones first.
     """
@@ -187,6 +205,8 @@ def show(name, profile, seed=0, seeds=1, short=False):
         text = (
             f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}\n>\n> *The paper:* {f.paper}\n>\n> *In detail:* {f.text}"
         )
+        if said := so_far(name, runs.read(runs.RESULTS)):
+            text += f"\n>\n> *At full scale so far:* {said}"
     display(Markdown(text))
 
 

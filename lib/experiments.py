@@ -44,7 +44,7 @@ DESIGNS = (
     "B6",
     "B7",
     "precision",
-    "shallower",
+    "shorter",
     "B3",
     "B4",
 )
@@ -59,13 +59,13 @@ PAGES = {
     "03_resnet": ("C4", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
-    "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shallower"),
+    "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shorter"),
     "07_beyond": ("B2", "B7", "B4", "early", "C13", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }
 # What a page that reads all records asks for.
-ALSO = {"08_cost": ("C6", "C11", "early", "race", "shallower", "precision")}
+ALSO = {"08_cost": ("C6", "C11", "early", "race", "shorter", "precision")}
 
 
 def arms(claim, profile):

@@ -19,8 +19,9 @@ VERDICTS = {
     "not testable": ("What it presupposes did not come about, so there is nothing to judge.", "none", "○"),
     "completed": ("The paper gives no number to compare with; this one fills the gap.", "good", "◆"),
     "erratum": ("The paper slipped here.", "fair", "▲"),
-    "indicative": ("Small runs alone: a hint, and no verdict.", "none", "◇"),
-    "not run": ("Not all the runs that it takes are made yet.", "none", "–"),
+    "indicative": ("A hint from small runs, and no verdict.", "none", "◇"),
+    "incomplete": ("Not all the runs that it takes are made yet.", "none", "…"),
+    "not run": ("None of the runs that it takes is made yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
 ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
@@ -54,7 +55,7 @@ class Finding:
     def plain(self):
         """How it was tested, what came out and what that means, in sentences for a student."""
         if self.source == "none":
-            return VERDICTS["not run"][0]
+            return VERDICTS[self.verdict][0]
         if self.verdict == "not run":
             return f"{self.how} It was measured on stand-in images: no verdict."
         number = f"{self.quantity[0].upper()}{self.quantity[1:]}: {self.shown}."

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 from lib import commands, data, experiments, forecast, machine, runs, site, train
+from lib.design import SIZES
 from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
@@ -365,6 +366,7 @@ def front(job, records):
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
         "interim": claims.interim(recorded),
+        "epochs": SIZES["paper"].main,
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
         "profile": job.beside,
         "publish": job.publish,

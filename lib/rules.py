@@ -298,8 +298,8 @@ def c11(arms, rates):
     trials = sorted(rates, key=rates.average, reverse=True)
     best = {a.split(", ")[0]: a for a in trials}  # the last of an arm is that with its best rate
     strong = ANSWER[both(bool(judged), good, d.below(STRONG))]
-    text = f"{tied} minus {untied} {d:pp}; strong: {strong}; {fewer:.1f} times fewer parameters; R, which needs "
-    text += f"untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
+    text = f"{tied} minus {untied} {d:pp}; within {STRONG} pp: {strong}; {fewer:.1f} times fewer parameters; R, which "
+    text += f"needs untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
     text += f"{equal} (E) minus untied {gain:pp}." + f" Best on validation: {'; '.join(best.values())}." * bool(best)
     return word if judged else "not testable", d, text
 
@@ -337,7 +337,7 @@ def c12(arms):
     means={
         "reproduced": "All of it helps.",
         "partly": "Some of it helps.",
-        "not reproduced": "None of it surely helps.",
+        "not reproduced": "None of it surely helps, once the interval allows for the number of things tried.",
     },
 )
 def c13(arms):

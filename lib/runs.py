@@ -106,7 +106,7 @@ def ledger(records):
                 "threads": m["threads"],
                 "precision": m["precision"],
                 "cpu": m["cpu"],
-                "device": m["device"],
+                "device": m.get("gpu") or m["device"],
                 "commit": m["commit"],
                 "date": m["date"],
             }

@@ -290,9 +290,9 @@ def test_nets_to_compare_are_of_one_size_and_the_largest_there_is(monkeypatch):
         return list(table.arm), measure
 
     quick, early, full = 10_000, 45_000, 50_000
-    assert found(C11=quick, shallower=full, early=early) == (["early"], "val_error")
-    assert found(C11=quick, shallower=full) == (["C11"], "test_error")
-    assert found(C11=full, shallower=full, early=early) == (["C11", "shallower"], "test_error")
+    assert found(C11=quick, early=early) == (["early"], "val_error")
+    assert found(C11=quick) == (["C11"], "test_error")
+    assert found(C11=full, early=early) == (["C11"], "test_error")
     assert found() == ([], "test_error")
 
 

@@ -197,7 +197,7 @@ def test_a_page_asks_for_the_runs_that_it_is_known_to_need(path):
     code = "\n".join(cell.source for cell in cells(nbformat.read(path, 4)))
     asked = set(re.findall(r"(?:grid\.get|claims\.show)\(\"(\w+)\"", code))
     if "grid.compared(" in code:
-        asked |= {"C11", "shallower", "early"}
+        asked |= {"C11", "early"}
     assert asked <= {*experiments.PAGES[path.stem], *experiments.ALSO.get(path.stem, ())}
 
 

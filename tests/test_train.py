@@ -872,7 +872,7 @@ from dataclasses import replace
 from conftest import install_tiny
 install_tiny(pytest.MonkeyPatch())
 import keras
-from lib import train
+from lib import backend, train
 from lib.train import Experiment, Recipe
 
 assert keras.backend.backend() == "jax"
@@ -895,6 +895,17 @@ assert whole.curve[-1]["loss"] < whole.curve[0]["loss"]
 assert not np.allclose(np.asarray(whole.model.stem.norm.mean[0]), 0)  # running statistics were kept
 guesses = np.asarray(whole.model(train.datasets.load("cifar10").x_test)).argmax(-1)
 assert "".join(map(str, guesses)) == whole.predictions
+
+losses = []
+for steps in (backend.train_on_batches, backend.train_in_one_program):  # the latter is for GPUs
+    backend.make_deterministic(0)
+    with backend.own_draws(0):
+        model = train.build("tiny", {"width": 4}, (32, 32, 3), "float32")
+        train.compile_model(model, recipe, 3)
+    images = train.images(experiment, train.datasets.load("cifar10"))["train"]
+    batches = [[part[i : i + 16] for part in images] for i in (0, 16, 32)]
+    losses.append([log["loss"] for log in steps(model, batches)] + [np.asarray(model.stem.norm.mean[0])])
+assert all(np.allclose(a, b, rtol=1e-3) for a, b in zip(*losses))
 print("trained")
 """
 
