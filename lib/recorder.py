@@ -82,14 +82,14 @@ def _record(profile, only, store, until, finish):
 
     if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
         raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
+    grid.start_keras()
     wanted = experiments.wanted([only] if only else experiments.DESIGNS, profile)
     todo = grid.missing(wanted, store)
     text = f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing"
     if todo:
-        training = forecast.Forecast(runs.read(store)).total(experiment for experiment, _ in todo)
+        training = forecast.Forecast(runs.read(store), _device()).total(experiment for experiment, _ in todo)
         text += f": about {forecast.words(training)} of training, after the runs that are recorded"
     grid.say(text)
-    grid.start_keras()
     if todo:
         _compare(store)
     for claim in [only] if only else experiments.CHECKS:
@@ -104,13 +104,17 @@ def _record(profile, only, store, until, finish):
                 train.Run(folder).keep()
 
 
+def _device():
+    return "gpu" if machine.gpus() else "cpu"
+
+
 def _compare(store):
     """Says what the runs to come share with those that the store holds, and what they don't."""
     if (precision := grid.begun_in(store)) != "auto":
         slow = "" if precision == machine.real_precision() else ", which is slower on this machine than its own"
         grid.say(f"going on in {precision}, as {store.name}/ was begun{slow}")
     devices = {r["machine"]["device"].partition(":")[0] for r in runs.read(store) if r["kind"] == "train"}
-    if devices - {"gpu" if machine.gpus() else "cpu"}:
+    if devices - {_device()}:
         kinds = " and a ".join(sorted(devices))
         grid.say(f"{store.name}/ holds runs of a {kinds}: no claim is judged by runs of both kinds")
 
