@@ -58,7 +58,7 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
     compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
-    n = min((len(arms[0][a]) for a in compared), default=0)
+    n = 0 if blank.unit == "x" else min((len(arms[0][a]) for a in compared), default=0)  # a time is of no seeds
     return replace(blank, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
 
 
@@ -109,6 +109,7 @@ def title(findings):
 INTERIM = "early"
 INTERIM_TIED, INTERIM_UNTIED = ("tied n = 7", "tied, 3 states"), ("untied n = 7", "untied n = 2")
 INTERIM_PAIRS = tuple(product(INTERIM_TIED, INTERIM_UNTIED))
+WORSE = {True: "worse than", False: "better than", None: "not surely better or worse than"}
 RESNET_44 = "0.66M weights, 195 MFLOP"  # He et al. (2015), table 6; FLOPs: models.flops of our ResNet of n = 7
 
 
@@ -117,7 +118,12 @@ def interim(records):
     C11 that are there, on INTERIM's and on the race's."""
     if _decided(records):
         return []
-    said = [first_runs(records), *(_between(records, INTERIM, tied, *INTERIM_UNTIED)[0] for tied in INTERIM_TIED)]
+    said = [first_runs(records)]
+    for tied in INTERIM_TIED:
+        found, differences, _ = _between(records, INTERIM, tied, *INTERIM_UNTIED)
+        if len(differences) == len(INTERIM_UNTIED):
+            found += f": {WORSE[differences[-1].above(0)]} an untied net of no fewer weights"
+        said.append(found)
     arms = Arms(experiments.select(records, "race", "paper"))
     wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
     if wide:
@@ -132,9 +138,9 @@ def first_runs(records):
     a common seed."""
     if _decided(records):
         return ""
-    found, level = _between(records, "C11", *INTERIM_PAIRS[0])
+    found, _, level = _between(records, "C11", *INTERIM_PAIRS[0])
     if not found:  # the same pair, trained for less
-        found, level = _between(records, "shorter", *INTERIM_PAIRS[0])
+        found, _, level = _between(records, "shorter", *INTERIM_PAIRS[0])
     bar = rules.PUBLISHED[7] + rules.COMPETENCE
     return found and f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
 
@@ -144,24 +150,28 @@ def _decided(records):
 
 
 def _between(records, design, tied, *untied):
-    """What an arm of a design differs by from others, each on the seeds that both have, as a sentence without a full
-    stop, and the mean error of the last; "" where it has no seed in common with any or can't be compared."""
+    """An arm of a design beside others, each on the seeds that both have: a sentence without a full stop, what it
+    differs by from each, and the mean error of the last; "", [] and NaN where it has no seed in common with any or
+    can't be compared."""
     frame = experiments.select(records, design, "paper")
-    found, mean = [], math.nan
+    found, differences, mean = [], [], math.nan
     for other in untied:
         arms = Arms(on_common_seeds(frame, tied, other))
         with contextlib.suppress(Mixed):
             if arms:
-                n, difference = len(arms[other]), arms.difference(tied, other)
-                mean = arms.average(other)
-                errors = f"{arms.average(tied):.1f} % against {mean:.1f} % ({_size(arms[other][0])})"
-                found.append(f"{errors}, {difference:pp}, {n} seed{'s' * (n > 1)}")
-    if not found:
-        return "", mean
-    one = next(frame[frame.arm == tied].itertuples())
-    kind = "Validation" if pd.isna(one.test_error) else "Test"
-    sentence = f"{kind} error after {len(one.curve)} epochs, with shared weights ({_size(one)}) against without: "
-    return sentence + "; ".join(found), mean
+                run, difference, mean = arms[tied][0], arms.difference(tied, other), arms.average(other)
+                if not found:
+                    kind = "Validation" if pd.isna(run.test_error) else "Test"
+                    found = [
+                        f"{kind} error after {len(run.curve)} epochs: {arms.average(tied):.1f} % with shared weights"
+                    ]
+                    found[0] += f" ({_size(run)})"
+                n = len(arms[other])
+                found.append(
+                    f"{mean:.1f} % without ({_size(arms[other][0])}), {difference:pp}, {n} seed{'s' * (n > 1)}"
+                )
+                differences.append(difference)
+    return "; ".join(found), differences, mean
 
 
 def _size(run):
@@ -202,11 +212,15 @@ def show(name, profile, seed=0, seeds=1, short=False):
     if short:
         text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
     else:
-        text = (
-            f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}\n>\n> *The paper:* {f.paper}\n>\n> *In detail:* {f.text}"
-        )
-        if said := so_far(name, runs.read(runs.RESULTS)):
-            text += f"\n>\n> *At full scale so far:* {said}"
+        parts = {
+            "The paper": f.paper,
+            "In detail": f.text,
+            "At full scale so far": so_far(name, runs.read(runs.RESULTS)),
+        }
+        if parts["At full scale so far"].startswith(f.text):
+            del parts["In detail"]
+        text = f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
+        text += "".join(f"\n>\n> *{head}:* {said}" for head, said in parts.items() if said)
     display(Markdown(text))
 
 

@@ -152,12 +152,14 @@ def c6(arms, check):
     seconds = check["machine"]["seconds_per_image"]
     times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
     words, threads = [verdict(times.value >= HEAVY)], check["machine"]["threads"]
-    text = f"Seconds an image in training, over RecNet's: {times:x} on {threads} thread{'s' * (threads > 1)}"
+    text = (
+        f"Heavy, at least {HEAVY} times RecNet's seconds an image: {times:x} on {threads} thread{'s' * (threads > 1)}"
+    )
     for recipe in ("augmented", "not augmented") if arms else ():
         wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
-        better = wider.above(0) and worse.below(0)
-        words.append("partly" if better else verdict(both(wider.above(0), worse.above(0))))
-        text += f"; minus ResNet-20, {recipe}: gap {wider:pp}, error {worse:pp}"
+        better, fact = wider.above(0) and worse.below(0), both(wider.above(0), worse.above(0))
+        words.append("partly" if better else verdict(fact))
+        text += f"; over-fits, {recipe}: {'in part' if better else ANSWER[fact]}, minus ResNet-20 gap {wider:pp}, error {worse:pp}"
     return parts(*words), times, text + "."
 
 
