@@ -159,17 +159,12 @@ def _between(records, design, tied, *untied):
         arms = Arms(on_common_seeds(frame, tied, other))
         with contextlib.suppress(Mixed):
             if arms:
-                run, difference, mean = arms[tied][0], arms.difference(tied, other), arms.average(other)
-                if not found:
-                    kind = "Validation" if pd.isna(run.test_error) else "Test"
-                    found = [
-                        f"{kind} error after {len(run.curve)} epochs: {arms.average(tied):.1f} % with shared weights"
-                    ]
-                    found[0] += f" ({_size(run)})"
-                n = len(arms[other])
-                found.append(
-                    f"{mean:.1f} % without ({_size(arms[other][0])}), {difference:pp}, {n} seed{'s' * (n > 1)}"
-                )
+                run, n, mean = arms[tied][0], len(arms[other]), arms.average(other)
+                difference, kind = arms.difference(tied, other), "Validation" if pd.isna(run.test_error) else "Test"
+                level = f"{arms.average(tied):.1f} % with shared weights ({_size(run)})"
+                found = found or [f"{kind} error after {len(run.curve)} epochs: {level}"]
+                beside = f"{mean:.1f} % without ({_size(arms[other][0])})"
+                found.append(f"{beside}, {difference:pp}, {n} seed{'s' * (n > 1)}")
                 differences.append(difference)
     return "; ".join(found), differences, mean
 

@@ -159,7 +159,8 @@ def c6(arms, check):
         wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
         better, fact = wider.above(0) and worse.below(0), both(wider.above(0), worse.above(0))
         words.append("partly" if better else verdict(fact))
-        text += f"; over-fits, {recipe}: {'in part' if better else ANSWER[fact]}, minus ResNet-20 gap {wider:pp}, error {worse:pp}"
+        text += f"; over-fits, {recipe}: {'in part' if better else ANSWER[fact]}, minus ResNet-20 gap {wider:pp}, "
+        text += f"error {worse:pp}"
     return parts(*words), times, text + "."
 
 
