@@ -117,6 +117,9 @@ def test_ledger():
     first = table.iloc[0]
     assert (first.options, first.epochs, first.seed, first.n_train) == ("n=3, norm=group", 3, 1, 10_000)
     assert (first.train_error, first.parameters, first.seconds) == (31.234, 1234, 12.5)
+    assert first.device == "cpu"
+    on_a_gpu = record() | {"machine": record()["machine"] | {"device": "gpu:0", "gpu": "NVIDIA H200"}}
+    assert runs.ledger([on_a_gpu]).device[0] == "NVIDIA H200"
     assert runs.ledger([]).empty
 
 

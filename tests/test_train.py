@@ -540,6 +540,7 @@ def test_the_record_says_what_happened(uninterrupted, tiny):
     machine = run.machine
     assert machine["precision"] == "float32"
     assert machine["backend"] == "tensorflow"
+    assert (machine["gpu"] is None) == (machine["device"] == "cpu")
     assert machine["versions"]["keras"] == keras.__version__
     assert machine["seconds"] >= machine["seconds_per_epoch"] > 0
     assert machine["seconds_per_step"] == pytest.approx(machine["seconds"] / 9)
