@@ -375,6 +375,7 @@ def pages(tmp_path):
         front = {
             "halves": claims.title([]),
             "interim": how.get("interim", []),
+            "epochs": 100,
             "claims": [row | {"page": "01_first"} for row in rows],
         }
         index = site.build(folders, str(how), lambda: front | report)
