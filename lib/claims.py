@@ -181,8 +181,11 @@ def _price(run):
 
 
 def so_far(name, records):
-    """The errors in a claim's full-scale runs while they are not all there, in sentences; "" where none is."""
+    """What a claim's full-scale runs say, in sentences: its number and verdict, or the errors there are while they are
+    not all there; "" where none is."""
     (finding,) = judge("paper", records, only=[name])
+    if finding.source == "recorded":
+        return f"{finding.shown}: {finding.verdict}."
     frame = experiments.select(records, name, "paper")
     if finding.verdict != "incomplete" or frame.empty:
         return ""
@@ -207,13 +210,11 @@ def show(name, profile, seed=0, seeds=1, short=False):
     if short:
         text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
     else:
-        parts = {
-            "The paper": f.paper,
-            "In detail": f.text,
-            "At full scale so far": so_far(name, runs.read(runs.RESULTS)),
-        }
-        if parts["At full scale so far"].startswith(f.text):
-            del parts["In detail"]
+        parts = {"The paper": f.paper, "In detail": f.text}
+        if f.source != "recorded":
+            parts["At full scale, so far"] = full = so_far(name, runs.read(runs.RESULTS))
+            if full.startswith(f.text):
+                del parts["In detail"]
         text = f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
         text += "".join(f"\n>\n> *{head}:* {said}" for head, said in parts.items() if said)
     display(Markdown(text))
