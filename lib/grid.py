@@ -130,7 +130,7 @@ class Clock:
     def __init__(self, store, until):
         self.until, self.forecast = until, None
         if until is not None:
-            self.forecast = forecast.Forecast(runs.read(store), "gpu" if machine.gpus() else "cpu")
+            self.forecast = forecast.Forecast(runs.read(store), machine.kind())
 
     def first(self, todo):
         """The place in a list of runs, [(experiment, seed), ...], of the first that can be begun; None where none can

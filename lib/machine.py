@@ -51,6 +51,11 @@ def gpus():
     return [device for device in keras.distribution.list_devices() if device.startswith("gpu")]
 
 
+def kind():
+    """What Keras' backend computes on here, "gpu" or "cpu"."""
+    return "gpu" if gpus() else "cpu"
+
+
 def gpu_name():
     """What the first of `gpus` calls itself, e.g. "NVIDIA H100 80GB HBM3"; None where there is none or it has no
     name."""

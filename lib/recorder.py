@@ -87,7 +87,7 @@ def _record(profile, only, store, until, finish):
     todo = grid.missing(wanted, store)
     text = f"{len(todo)} of {len(wanted)} runs are missing" if wanted else f"{only} trains nothing"
     if todo:
-        training = forecast.Forecast(runs.read(store), _device()).total(experiment for experiment, _ in todo)
+        training = forecast.Forecast(runs.read(store), machine.kind()).total(experiment for experiment, _ in todo)
         text += f": about {forecast.words(training)} of training, after the runs that are recorded"
     grid.say(text)
     if todo:
@@ -104,17 +104,13 @@ def _record(profile, only, store, until, finish):
                 train.Run(folder).keep()
 
 
-def _device():
-    return "gpu" if machine.gpus() else "cpu"
-
-
 def _compare(store):
     """Says what the runs to come share with those that the store holds, and what they don't."""
     if (precision := grid.begun_in(store)) != "auto":
         slow = "" if precision == machine.real_precision() else ", which is slower on this machine than its own"
         grid.say(f"going on in {precision}, as {store.name}/ was begun{slow}")
     devices = {r["machine"]["device"].partition(":")[0] for r in runs.read(store) if r["kind"] == "train"}
-    if devices - {_device()}:
+    if devices - {machine.kind()}:
         kinds = " and a ".join(sorted(devices))
         grid.say(f"{store.name}/ holds runs of a {kinds}: no claim is judged by runs of both kinds")
 
