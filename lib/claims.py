@@ -12,13 +12,14 @@ import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
 from lib.findings import Arms, Mixed, on_common_seeds
-from lib.prose import pm
+from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
 
@@ -109,8 +110,26 @@ def title(findings):
 INTERIM = "early"
 INTERIM_TIED, INTERIM_UNTIED = ("tied n = 7", "tied, 3 states"), ("untied n = 7", "untied n = 2")
 INTERIM_PAIRS = tuple(product(INTERIM_TIED, INTERIM_UNTIED))
-WORSE = {True: "worse than", False: "better than", None: "not surely better or worse than"}
+BARGAIN = {True: "better", False: "worse", None: "not surely better or worse"}
 RESNET_44 = "0.66M weights, 195 MFLOP"  # He et al. (2015), table 6; FLOPs: models.flops of our ResNet of n = 7
+
+
+class Twins(NamedTuple):
+    """A tied net and an untied one beside it, on the seeds that both have."""
+
+    tied: Any  # a run of it
+    untied: Any
+    errors: tuple[float, float]  # the means of both, in %
+    difference: Estimate
+    seeds: int
+
+    def __str__(self):
+        kind, epochs = "Validation" if pd.isna(self.tied.test_error) else "Test", len(self.tied.curve)
+        tied, untied = (f"{error:.1f} %" for error in self.errors)
+        return (
+            f"{kind} error after {epochs} epochs: {tied} with shared weights ({_size(self.tied)}), {untied} without "
+            f"({_size(self.untied)}): {self.difference:pp}, {counted(self.seeds, 'seed')}"
+        )
 
 
 def interim(records):
@@ -118,66 +137,65 @@ def interim(records):
     C11 that are there, on INTERIM's and on the race's."""
     if _decided(records):
         return []
-    said = [first_runs(records)]
+    said = [str(_first(records) or "")]
     for tied in INTERIM_TIED:
-        found, differences, _ = _between(records, INTERIM, tied, *INTERIM_UNTIED)
-        if len(differences) == len(INTERIM_UNTIED):
-            found += f": {WORSE[differences[-1].above(0)]} an untied net of no fewer weights"
-        said.append(found)
-    arms = Arms(experiments.select(records, "race", "paper"))
-    wide = "; ".join(f"{arm} {arms.mean(arm):%} ({_price(run)})" for arm, (run,) in arms.items())
-    if wide:
-        known = f"published for ResNet-44 {rules.PUBLISHED[7]} % ({RESNET_44})"
-        said.append(f"Test error of wider nets, one seed each, none with a twin of equal training: {wide}; {known}")
-    return [sentence for sentence in said if sentence]
+        deep, small = (_twins(records, INTERIM, tied, untied) for untied in INTERIM_UNTIED)
+        said.append(str(deep or ""))
+        if deep and small:
+            bargain = f"{BARGAIN[small.difference.above(0)]}, at {small.errors[1]:.1f} %"
+            said[-1] += f". An untied net of no fewer weights ({_size(small.untied)}) is {bargain}"
+    wide = Arms(experiments.select(records, "race", "paper"))
+    if tied := wide.named("tied", but=["untied"]):
+        best = min(tied, key=wide.average)
+        price = f"{_weights(wide[best][0])}, {wide[best][0].flops / 1e6:.0f} MFLOP"
+        level = f"{wide.mean(best):%} ({best.removeprefix('tied, ')}, {price})"
+        known = f"published for ResNet-44: {rules.PUBLISHED[7]} % ({RESNET_44})"
+        said.append(f"The lowest test error of {len(tied)} wider tied nets, one seed each: {level}; {known}")
+    said = [sentence for sentence in said if sentence]
+    if said:
+        runs_of = experiments.seeds("C11", "paper", "tied n = 7")
+        epochs = experiments.arms("C11", "paper")["tied n = 7"].recipe.epochs
+        said.append(f"The runs that decide it, {len(runs_of)} seeds of {epochs} epochs, are not all made yet")
+    return said
 
 
 def first_runs(records):
     """What C11's own full-scale runs say while they are not all there, or those of its pair in fewer epochs: a sentence
     without a full stop, with whether the untied net is good enough for a verdict; "" where the two nets were not run on
     a common seed."""
-    if _decided(records):
+    if _decided(records) or not (found := _first(records)):
         return ""
-    found, _, level = _between(records, "C11", *INTERIM_PAIRS[0])
-    if not found:  # the same pair, trained for less
-        found, _, level = _between(records, "shorter", *INTERIM_PAIRS[0])
     bar = rules.PUBLISHED[7] + rules.COMPETENCE
-    return found and f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {level:.2f} %"
+    return f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {found.errors[1]:.2f} %"
 
 
 def _decided(records):
     return judge("paper", records, only=["C11"])[0].source == "recorded"
 
 
-def _between(records, design, tied, *untied):
-    """An arm of a design beside others, each on the seeds that both have: a sentence without a full stop, what it
-    differs by from each, and the mean error of the last; "", [] and NaN where it has no seed in common with any or
-    can't be compared."""
-    frame = experiments.select(records, design, "paper")
-    found, differences, mean = [], [], math.nan
-    for other in untied:
-        arms = Arms(on_common_seeds(frame, tied, other))
-        with contextlib.suppress(Mixed):
-            if arms:
-                run, n, mean = arms[tied][0], len(arms[other]), arms.average(other)
-                difference, kind = arms.difference(tied, other), "Validation" if pd.isna(run.test_error) else "Test"
-                level = f"{arms.average(tied):.1f} % with shared weights ({_size(run)})"
-                found = found or [f"{kind} error after {len(run.curve)} epochs: {level}"]
-                beside = f"{mean:.1f} % without ({_size(arms[other][0])})"
-                found.append(f"{beside}, {difference:pp}, {n} seed{'s' * (n > 1)}")
-                differences.append(difference)
-    return "; ".join(found), differences, mean
+def _first(records):
+    """The Twins of C11, or else of the same pair trained for less; None where there are none."""
+    return next(filter(None, (_twins(records, design, *INTERIM_PAIRS[0]) for design in ("C11", "shorter"))), None)
+
+
+def _twins(records, design, tied, untied):
+    """The Twins of a design; None where they have no seed in common or can't be compared."""
+    arms = Arms(on_common_seeds(experiments.select(records, design, "paper"), tied, untied))
+    with contextlib.suppress(Mixed):
+        if arms:
+            errors = arms.average(tied), arms.average(untied)
+            return Twins(arms[tied][0], arms[untied][0], errors, arms.difference(tied, untied), len(arms[tied]))
+    return None
 
 
 def _size(run):
     """A net in words."""
     n, states, steps = map(run.experiment["options"].get, ("n", "states", "steps"))
-    return f"{f'{layers(n)} layers' if n else f'{states} states, {steps} steps'}, {_price(run)}"
+    return f"{f'{layers(n)} layers' if n else f'{states} states, {steps} steps'}, {_weights(run)}"
 
 
-def _price(run):
-    """What a net takes to store and to run, in words."""
-    return f"{run.parameters / 1e6:.2f}M weights, {run.flops / 1e6:.0f} MFLOP"
+def _weights(run):
+    return f"{run.parameters / 1e6:.2f}M weights"
 
 
 def so_far(name, records):
@@ -190,7 +208,7 @@ def so_far(name, records):
     if finding.verdict != "incomplete" or frame.empty:
         return ""
     errors = frame.assign(error=frame.test_error.fillna(frame.val_error)).groupby("arm", sort=False).error
-    arms = (f"{arm} {pm(e)} ({len(e)} seed{'s' * (len(e) > 1)})" for arm, e in errors)
+    arms = (f"{arm} {pm(e)} ({counted(len(e), 'seed')})" for arm, e in errors)
     return f"{finding.text} Errors in %: {'; '.join(arms)}."
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib import stats
+from lib.prose import counted
 from lib.stats import Estimate
 
 # Each verdict: what it means, in words for everybody; its kind, for a colour; its shape, for those who see none.
@@ -48,7 +49,7 @@ class Finding:
     @property
     def shown(self):
         """The number with its interval and seeds, as tables show it."""
-        seeds = f", {self.n} seed{'s' * (self.n > 1)}" if self.n else ""
+        seeds = f", {counted(self.n, 'seed')}" if self.n else ""
         return "-" if self.source == "none" else f"{Estimate(self.value, *self.interval):{self.unit}}{seeds}"
 
     @property
@@ -158,6 +159,13 @@ class Shown(Arms):
             return super().measured(arms, measure)
         except Mixed:
             return [np.array([math.nan])] * len(arms)
+
+
+def differences(frame, pairs):
+    """The error of arm a minus that of b for each pair (a, b) of a frame as `grid.get` returns it, on the seeds that
+    both have, by its name; without the pairs that have none in common."""
+    arms = {(a, b): Shown(on_common_seeds(frame, a, b)) for a, b in pairs}
+    return {f"{a} minus {b}": both.difference(a, b) for (a, b), both in arms.items() if both}
 
 
 def verdict(fact):

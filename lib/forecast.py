@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lib import machine
+from lib.prose import counted
 
 IMAGE = 1e-4  # seconds: an image's share in what a training step takes beside its arithmetic
 
@@ -60,7 +61,7 @@ class Forecast:
 def words(seconds):
     """A long time in words: "1 minute", "90 minutes", "3 hours"."""
     minutes = max(1, round(seconds / 60))
-    return f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    return counted(minutes, "minute") if minutes < 120 else f"{minutes / 60:.0f} hours"
 
 
 def _net(architecture, options, **_):

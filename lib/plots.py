@@ -17,7 +17,7 @@ from lib import stats
 from lib.design import layers
 from lib.labels import label_ends, label_points, log_axis
 from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
-from lib.prose import extremes, is_small, pm, short
+from lib.prose import counted, extremes, is_small, pm, short
 
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
@@ -76,7 +76,7 @@ def _size(frame):
     if not is_small(frame) or any(e["dataset"] != "cifar10" for e in frame.experiment):
         return ""
     epochs = max(map(len, frame.curve))
-    return f"Small runs, {max(frame.n_train):,.0f} images, {epochs} epoch{'s' * (epochs > 1)}. "
+    return f"Small runs, {max(frame.n_train):,.0f} images, {counted(epochs, 'epoch')}. "
 
 
 def _groups(frame, measure):

@@ -13,6 +13,11 @@ def pm(values, digits=1):
     return f"{values.mean():,.{digits}f}{spread}" if len(values) else "-"
 
 
+def counted(n, what):
+    """1, "seed" -> "1 seed"; 3, "seed" -> "3 seeds"."""
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
 def course(frame):
     """What the learning curves of runs show, in sentences: means over the runs of a frame as `grid.get` returns it."""
     unseen, printed = (

@@ -19,7 +19,7 @@ def table(records, quick):
     rows = [
         f"**{halves['experiment']}** the paper's experiment, **{halves['thesis']}** the paper's thesis "
         "([Re] reproduces, [¬Re] does not, [?] recorded runs do not decide it yet)."
-        f"{' Full-size runs so far:' if interim else ''}",
+        f"{' Full-size runs of the latter so far:' if interim else ''}",
         "",
         *(f"- {said}." for said in interim),
         "",

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 from lib import commands, data, experiments, forecast, machine, runs, site, train
-from lib.design import SIZES
+from lib.prose import counted
 from lib.records import StoreError, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
@@ -302,7 +302,7 @@ def provenance(job, records):
 
 
 def _on(machine):
-    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    threads = f"{counted(machine['threads'], 'thread')}"
     precision = f" in {machine['precision']}" * bool(machine["precision"])  # a check without training has none
     return f"{machine['device']} ({machine['cpu']}, {threads}){precision}"
 
@@ -366,7 +366,6 @@ def front(job, records):
     return {
         "halves": claims.title(claims.judge("paper", recorded)),
         "interim": claims.interim(recorded),
-        "epochs": SIZES["paper"].main,
         "claims": [row | {"page": page.get(row["id"])} for row in table.to_dict("records")],
         "profile": job.beside,
         "publish": job.publish,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lib import stats
 from lib.findings import ANSWER, EQUIVALENT, entering, error, gap, parts, printed, train, verdict
+from lib.prose import counted
 from lib.stats import Estimate, below_zero, both, each
 
 MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this; strongly so by less than this
@@ -152,9 +153,7 @@ def c6(arms, check):
     seconds = check["machine"]["seconds_per_image"]
     times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
     words, threads = [verdict(times.value >= HEAVY)], check["machine"]["threads"]
-    text = (
-        f"Heavy, at least {HEAVY} times RecNet's seconds an image: {times:x} on {threads} thread{'s' * (threads > 1)}"
-    )
+    text = f"Heavy, at least {HEAVY} times RecNet's seconds an image: {times:x} on {counted(threads, 'thread')}"
     for recipe in ("augmented", "not augmented") if arms else ():
         wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
         better, fact = wider.above(0) and worse.below(0), both(wider.above(0), worse.above(0))
