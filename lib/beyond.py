@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lib.findings import ANSWER, EQUIVALENT, entering, parts, verdict
+from lib.findings import EQUIVALENT, entering, verdict
 from lib.stats import below_zero, both, each
 
 FEWER = 3  # B3: times fewer weights than ResNet-44
@@ -91,10 +91,13 @@ def b3(arms):
     fewer = arms[deep][0].parameters / arms[small][0].parameters
     bar = SMALL_GPU if arms[large][0].machine["device"].startswith("gpu") else SMALL_CPU
     stands = both(lost.below(EQUIVALENT), *(gain.above(0) for gain in rivals.values()))
-    facts = both(d.below(EQUIVALENT), bool(fewer >= FEWER)), stands, bool(level.value <= bar)
-    a, b, c = (ANSWER[fact] for fact in facts)
-    text = f"(a): {a}, {fewer:.1f} times fewer weights; (b): {b}, minus ResNet-20 {lost:pp}; minus it {each(rivals)}; "
-    return parts(*map(verdict, facts)), d, text + f"(c): {c}, {large} {level:%}, to be at most {bar} %."
+    facts = {
+        "a third of ResNet-44's weights do its work": both(d.below(EQUIVALENT), bool(fewer >= FEWER)),
+        "below 0.15M weights it stands up to ResNet-20, and beats untied nets": stands,
+        f"below 1M the error is at most {bar} %": bool(level.value <= bar),
+    }
+    text = f"{fewer:.1f} times fewer weights than ResNet-44; minus ResNet-20 {lost:pp}; minus it {each(rivals)}; "
+    return facts, d, f"{text}{large} {level:%}."
 
 
 @claim(

@@ -18,7 +18,7 @@ import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
-from lib.findings import Arms, Mixed, on_common_seeds
+from lib.findings import ANSWER, Arms, Mixed, of_parts, on_common_seeds
 from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
@@ -50,9 +50,11 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word = "incomplete" if made else "not run"
         return replace(blank, verdict=word, text=f"Runs made: {made} of the {wanted} that it needs.")
     try:
-        word, (value, *interval, _), text = rule(*arms, *checks)
+        found, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:
-        word, (value, *interval, _), text = "not testable", Estimate(math.nan), str(mixed)
+        found, (value, *interval, _), text = "not testable", Estimate(math.nan), str(mixed)
+    facts = found if isinstance(found, dict) else {}
+    word = of_parts([*facts.values()]) if facts else found
     source = "recorded" if profile == "paper" else f"{profile} run"
     if standin:
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
@@ -60,7 +62,9 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word = "indicative"
     compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
     n = 0 if blank.unit == "x" else min((len(arms[0][a]) for a in compared), default=0)  # a time is of no seeds
-    return replace(blank, verdict=word, text=text, value=value, interval=tuple(interval), n=n, source=source)
+    answers = {part: ANSWER[fact] for part, fact in facts.items()}
+    found = {"value": value, "interval": tuple(interval), "n": n, "source": source, "parts": answers}
+    return replace(blank, verdict=word, text=text, **found)
 
 
 def _check(records, name, profile, standin):

@@ -25,7 +25,7 @@ VERDICTS = {
     "not run": ("None of the runs that it takes is made yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
-ANSWER = {True: "yes", False: "no", None: "open"}  # of parts, in texts: verdicts are for claims
+ANSWER = {True: "yes", False: "no", None: "open", "partly": "in part"}  # of parts: verdicts are for claims
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Finding:
     n: int = 0  # seeds an arm
     source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
     means: dict[str, str] = field(default_factory=dict)  # what some verdicts come to here, each in a sentence
+    parts: dict[str, str] = field(default_factory=dict)  # of a claim of several, each answered by a word of ANSWER
 
     @property
     def shown(self):
@@ -63,7 +64,8 @@ class Finding:
         meaning = self.means.get(self.verdict, VERDICTS[self.verdict][0])
         if self.paper.startswith("nothing"):
             meaning = meaning.replace("What the paper says", "What was expected")
-        return f"{self.how} {number} {meaning}"
+        answers = "; ".join(f"{part}: {answer}" for part, answer in self.parts.items())
+        return f"{self.how} {number} {meaning}{f' {answers[0].upper()}{answers[1:]}.' if answers else ''}"
 
     def json(self):
         """A dict for JSON, in which None stands for what is no finite number."""
@@ -173,15 +175,17 @@ def verdict(fact):
     return {True: "reproduced", False: "contradicted", None: "inconclusive"}[fact]
 
 
-def parts(*verdicts):
-    """The verdict on a claim of several parts."""
-    words = set(verdicts)
-    return words.pop() if len(words) == 1 else "partly" if words & {"reproduced", "partly"} else "not reproduced"
+def of_parts(facts):
+    """The verdict on a claim of several parts, each True, False, None or "partly"."""
+    if len(set(facts)) == 1:
+        return "partly" if facts[0] == "partly" else verdict(facts[0])
+    return "partly" if True in facts or "partly" in facts else "not reproduced"
 
 
 def entering(claims):
     """The decorator that enters rules in `claims`, {id: (Finding without numbers, rule, designs that the rule needs
-    beside its own)}. A rule takes (Arms of each design, record of each check) and gives (verdict, Estimate, text)."""
+    beside its own)}. A rule takes (Arms of each design, record of each check) and gives (verdict, Estimate, text); for
+    the verdict of a claim of several parts, {part: True, False, None or "partly"}."""
 
     def claim(name, title, how, paper, quantity="", unit="pp", also=(), means=None):
         """means: what a verdict comes to here, in words for everybody; those it lacks are said as VERDICTS has it."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import stats
-from lib.findings import ANSWER, EQUIVALENT, entering, error, gap, parts, printed, train, verdict
+from lib.findings import ANSWER, EQUIVALENT, entering, error, gap, printed, train, verdict
 from lib.prose import counted
 from lib.stats import Estimate, below_zero, both, each
 
@@ -135,8 +135,8 @@ def c5(arms):
     changes = {a: arms.difference(a, o) for o in originals for a in arms.named(o.split(", ")[-1], but=[o])}
     after, bare = (originals[-1].replace(*pair) for pair in (("norm before", "norm after"), ("ReLU after", "no ReLU")))
     hurts, same = changes[after].above(0), arms.equivalent(bare, originals[-1])
-    text = f"(a): {ANSWER[hurts]}, (b): {ANSWER[same]}. Error minus the original block's: {each(changes)}."
-    return parts(verdict(hurts), verdict(same)), changes[after], text
+    facts = {"batch norm after the addition hurts": hurts, "a ReLU there makes no difference": same}
+    return facts, changes[after], f"Error minus the original block's: {each(changes)}."
 
 
 @claim(
@@ -146,21 +146,21 @@ def c5(arms):
     "ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)",
     "time an image, ResNet-18 over RecNet at n = 7",
     "x",
+    means={"partly": "It holds in part."},
 )
 def c6(arms, check):
     """Heavy: at least HEAVY times the seconds an image of RecNet at the main claims' n = 7. Over-fit: larger gap than
     ResNet-20 and error not lower, same recipe; larger gap but lower error is `partly`."""
     seconds = check["machine"]["seconds_per_image"]
     times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
-    words, threads = [verdict(times.value >= HEAVY)], check["machine"]["threads"]
-    text = f"Heavy, at least {HEAVY} times RecNet's seconds an image: {times:x} on {counted(threads, 'thread')}"
+    facts = {f"it takes at least {HEAVY} times RecNet's time": bool(times.value >= HEAVY)}
+    text = f"Seconds an image over RecNet's: {times:x} on {counted(check['machine']['threads'], 'thread')}"
     for recipe in ("augmented", "not augmented") if arms else ():
         wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
         better, fact = wider.above(0) and worse.below(0), both(wider.above(0), worse.above(0))
-        words.append("partly" if better else verdict(fact))
-        text += f"; over-fits, {recipe}: {'in part' if better else ANSWER[fact]}, minus ResNet-20 gap {wider:pp}, "
-        text += f"error {worse:pp}"
-    return parts(*words), times, text + "."
+        facts[f"it over-fits, {recipe}"] = "partly" if better else fact
+        text += f"; minus ResNet-20, {recipe}: gap {wider:pp}, error {worse:pp}"
+    return facts, times, text + "."
 
 
 def near(arms, arm, centre, *measures):
@@ -384,8 +384,7 @@ def c14(check):
     means={
         "reproduced": "All three explanations hold.",
         "partly": "Some of its three explanations hold.",
-        "not reproduced": "None of its three explanations is confirmed: that seven steps beat one and none, that depth "
-        "1 fails, that shallowness over-fits.",
+        "not reproduced": "None of its three explanations is confirmed.",
     },
 )
 def c15(arms):
@@ -395,13 +394,16 @@ def c15(arms):
     none, seven, one = "depth-1, P1, final", "RecNet, P1, final", "1 step, final"
     rnn, recurrence, gaps = arms.difference(seven, none), arms.difference(seven, one), arms.difference(one, seven, gap)
     usual, readings = arms.mean("ResNet-8, final"), arms.named("RecNet", but=["final"])
-    facts = both(*below_zero({none: rnn, one: recurrence}).values()), usual.above(DEPTH_1 - NEAR), gaps.above(0)
-    a, b, c = (ANSWER[fact] for fact in facts)
+    facts = {
+        "seven steps beat one and none": both(*below_zero({none: rnn, one: recurrence}).values()),
+        "depth 1 is why the ResNet fails": usual.above(DEPTH_1 - NEAR),
+        "shallowness is why RecNet over-fits": gaps.above(0),
+    }
     lower = sum(arms.average(r) < arms.average(r.replace("RecNet", "depth-1")) for r in readings)
-    text = f"(a): {a}, seven steps minus no RNN {rnn:pp}, below 0 in {lower} of {len(readings)} readings, minus one "
-    text += f"{recurrence:pp}; (b): {b}; (c): {c}, gap of one step minus gap of seven {gaps:pp}. Errors: "
+    text = f"Seven steps minus no RNN {rnn:pp}, below 0 in {lower} of {len(readings)} readings, minus one "
+    text += f"{recurrence:pp}; gap of one step minus gap of seven {gaps:pp}. Errors: "
     text += each({r: arms.mean(r) for r in arms.named("final")}, "%") + "."
-    return parts(*map(verdict, facts)), recurrence, text
+    return facts, recurrence, text
 
 
 @claim(

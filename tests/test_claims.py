@@ -247,6 +247,18 @@ def test_rules(claim, settings, expected):
     assert not WORDS & set(finding.text.replace(",", " ").split()), "a verdict is on a claim, not on its parts"
 
 
+def test_a_claim_of_several_parts_says_which_of_them_hold():
+    finding = judged("C5", made_up("C5", {"norm after, ReLU after, n = 3": {"error": 14.0}}))
+    assert finding.parts == {"batch norm after the addition hurts": "open", "a ReLU there makes no difference": "yes"}
+    assert finding.plain.endswith(
+        "A part of it holds. Batch norm after the addition hurts: open; a ReLU there makes no difference: yes."
+    )
+    settings = {"ResNet-18": {"error": 8.0, "train": 1.0}, "ResNet-18, not augmented": {"error": 9.5, "train": 9.0}}
+    parts = judged("C6", with_checks("C6", made_up("C6", settings), times=4.0)).parts
+    assert [*parts.values()] == ["no", "in part", "no"]
+    assert judged("C11", headline(7.2)).parts == {}
+
+
 def test_a_verdict_is_said_in_words_of_its_own():
     reached = {(claim, word) for claim, _, word in CASES}
     reached |= {("C9", "contradicted"), ("C10", "reproduced"), ("C2", "erratum"), ("C14", "erratum")}  # by the checks
