@@ -7,23 +7,23 @@ from itertools import pairwise
 
 import numpy as np
 
-from lib.findings import EQUIVALENT, entering, verdict
+from lib.findings import EQUIVALENT, Rules, verdict
 from lib.stats import below_zero, both, each
 
 FEWER = 3  # B3: times fewer weights than ResNet-44
 SMALL_CPU, SMALL_GPU = 6.5, 6.0  # B3: the error of a tied net below 1M on either kind of budget
 PASSED, PASSED_BY = 45, 2  # B5: the error to be passed, and the epoch to pass it by
 
-CLAIMS = {}
-claim = entering(CLAIMS)
+CLAIMS = Rules()
+claim = CLAIMS.claim
 
 
 @claim(
     "B1",
     "Does sharing the norm break sharing?",
-    "The tied net was trained with one batch norm for all its steps, with one for each, and with others.",
-    "nothing; expected: a shared norm is clearly worse",
-    "error, shared minus own norm",
+    how="The tied net was trained with one batch norm for all its steps, with one for each, and with others.",
+    paper="nothing; we expected: a shared norm is clearly worse",
+    quantity="error, shared minus own norm",
     means={
         "reproduced": "A norm that all steps share is worse: each step needs its own.",
         "contradicted": "A norm that all steps share does no harm.",
@@ -45,9 +45,9 @@ def b1(arms):
 @claim(
     "B2",
     "What does each step do?",
-    "The tied net was stopped after each of its steps, and run for twice as many, to see what each adds.",
-    "nothing; expected: the error falls step by step, extrapolation is limited",
-    "error, after minus before a step, the weakest of them",
+    how="The tied net was stopped after each of its steps, and run for twice as many, to see what each adds.",
+    paper="nothing; we expected: the error falls step by step, extrapolation is limited",
+    quantity="error, after minus before a step, the weakest of them",
     means={
         "reproduced": "Each step lowers the error, and steps beyond the trained ones do not help.",
         "inconclusive": "It can't be said of every single step that it lowers the error.",
@@ -71,9 +71,9 @@ def b2(arms):
 @claim(
     "B3",
     "The aim, reached",
-    "Tied nets of two sizes were trained beside what a user would take instead: a deep ResNet, or a small one.",
-    "to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)",
-    "error, tied below 0.15M minus ResNet-44",
+    how="Tied nets of two sizes were trained beside what a user would take instead: a deep ResNet, or a small one.",
+    paper="to reproduce a deep ResNet's results with a shallow RNN is the aim (abstract)",
+    quantity="error, tied below 0.15M minus ResNet-44",
     means={
         "reproduced": "The aim is reached, in all three ways.",
         "partly": "The aim is reached in some of three ways.",
@@ -103,9 +103,9 @@ def b3(arms):
 @claim(
     "B4",
     "Several states with feed-back",
-    "Nets of two and three states that feed each other were read out after every step.",
-    "nothing; after ref. 2",
-    "error, with minus without feed-back, three states",
+    how="Nets of two and three states that feed each other were read out after every step.",
+    paper="nothing; after ref. 2",
+    quantity="error, with minus without feed-back, three states",
 )
 def b4(arms):
     """`completed`: errors by the step of the read-out, and what the way back buys."""
@@ -123,10 +123,10 @@ def b4(arms):
 @claim(
     "B5",
     "How far from normal is 54 / 45?",
-    "Residual nets built and trained as the field does it were watched over their first epochs.",
-    "nothing; expected: 45 % is passed within two epochs",
-    "error after two epochs",
-    "%",
+    how="Residual nets built and trained as the field does it were watched over their first epochs.",
+    paper="nothing; we expected: 45 % is passed within two epochs",
+    quantity="error after two epochs",
+    unit="%",
     means={
         "reproduced": "Nets built and trained as the field does it pass 45 % within two epochs.",
         "contradicted": "Not every such net passes 45 % within two epochs.",
@@ -148,10 +148,10 @@ def b5(arms):
 @claim(
     "B6",
     "What closes the gap?",
-    "From the paper's net to the tied deep one a single thing was changed at a time, in an order stated beforehand.",
-    "nothing; expected: most is recipe and wiring, not depth",
-    "share of wiring, optimiser and augmentation together in the gain",
-    "",
+    how="From the paper's net to the tied deep one, one thing was changed at a time, in an order stated beforehand.",
+    paper="nothing; we expected: most is recipe and wiring, not depth",
+    quantity="share of wiring, optimiser and augmentation together in the gain",
+    unit="",
     means={
         "reproduced": "Most of the gain is wiring and recipe, not depth.",
         "contradicted": "Wiring and recipe are not most of the gain.",
@@ -176,9 +176,9 @@ def b6(arms):
 @claim(
     "B7",
     "Where should one share?",
-    "Nets were trained alike that share their weights in no stage, in the first alone, in the last alone, in all.",
-    "nothing; ref. 2 is said to find sharing harmful late",
-    "error, last stage shared minus first stage shared",
+    how="Nets were trained alike that share their weights in no stage, in the first alone, in the last alone, in all.",
+    paper="nothing; ref. 2 is said to find sharing harmful late",
+    quantity="error, last stage shared minus first stage shared",
     means={
         "reproduced": "Sharing is most harmful late.",
         "contradicted": "Sharing is not most harmful late.",

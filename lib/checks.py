@@ -233,6 +233,8 @@ def cost(profile):
 
 
 CHECKS = {check.__name__: check for check in (softplus, cifar10, recurrence, equivalence, cost)}
+# What a check computes in; None: no network does. `cost` takes what the machine is best in.
+PRECISIONS = {"softplus": None, "cifar10": None, "recurrence": "float32", "equivalence": "float64"}
 
 
 def check(name, profile, store):
@@ -257,8 +259,9 @@ def check(name, profile, store):
 
 def _make(name, profile, data, folder):
     """Makes a check and writes its record."""
-    start, counted = time.perf_counter(), name in ("softplus", "cifar10")  # computed by no network
+    start = time.perf_counter()
     result, measured = CHECKS[name](profile)
+    precision = machine.real_precision() if name == "cost" else PRECISIONS[name]
     save(
         folder,
         {
@@ -269,8 +272,6 @@ def _make(name, profile, data, folder):
             "train_version": train.TRAIN_VERSION,
             "data": {"name": data.name, "identity": data.identity, "standin": data.standin},
             "result": result,
-            "machine": machine.describe(None if counted else machine.real_precision())
-            | measured
-            | {"seconds": time.perf_counter() - start},
+            "machine": machine.describe(precision) | measured | {"seconds": time.perf_counter() - start},
         },
     )

@@ -23,7 +23,7 @@ from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
 
-CLAIMS = rules.CLAIMS | beyond.CLAIMS  # as findings.entering describes them, in the order of all tables
+CLAIMS = rules.CLAIMS | beyond.CLAIMS
 
 
 def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
@@ -41,7 +41,7 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
 def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     designs = [d for d in (blank.id, *also) if d in experiments.DESIGNS]
     arms = [Arms(experiments.select(records, d, profile, seed, seeds, standin)) for d in designs]
-    checks = [_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
+    checks = [experiments.find_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)
     made = len({run.key for design in arms for same in design.values() for run in same}) + sum(map(bool, checks))
     if not wanted:
@@ -65,12 +65,6 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     answers = {part: ANSWER[fact] for part, fact in facts.items()}
     found = {"value": value, "interval": tuple(interval), "n": n, "source": source, "parts": answers}
     return replace(blank, verdict=word, text=text, **found)
-
-
-def _check(records, name, profile, standin):
-    """The record of a check; only C14's looks at the data."""
-    found = experiments.find_check(records, name, profile, standin)
-    return found if found or name == "cifar10" else experiments.find_check(records, name, profile, not standin)
 
 
 def fullest(*judged):

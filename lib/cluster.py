@@ -138,7 +138,8 @@ def complete(wanted, store, until=None, *, client, work=None):
                 if kind == "epoch" and key in flying:
                     flying[key].take_checkpoint()
                     grid.say(line)
-                elif kind == "done" and flying[key].land():
+                elif kind == "done":
+                    flying[key].land()
                     del flying[key]
     except (CommClosedError, CancelledError, TimeoutError):
         address = client.scheduler.address if client.scheduler else "its address"
@@ -194,7 +195,7 @@ class _Flight:
     def take_checkpoint(self):
         """Writes what the worker left into the store."""
         if saved := self.checkpoint.get(timeout=PATIENCE):  # none from a run that waited all the time
-            write(self.folder / "checkpoint.npz", lambda file: file.write(saved))
+            write(self.folder / "checkpoint.npz", saved)
 
     def land(self):
         """Writes the finished run into the store, the record last. Raises what ended it otherwise, but for a stop."""
@@ -207,19 +208,14 @@ class _Flight:
             run = grid.describe(self.experiment, self.seed)
             raise grid.PoolError(f"{run}: its workers were lost again and again (out of memory?)") from None
         for name in sorted(files, key=lambda name: name == "record.json"):
-            write(self.folder / name, partial(_dump, files[name]))
+            write(self.folder / name, files[name])
         if files:
             (self.folder / "checkpoint.npz").unlink(missing_ok=True)
         self.checkpoint.delete()
         self.close()
-        return True
 
     def close(self):
         self.holds.close()
-
-
-def _dump(content, file):
-    file.write(content)
 
 
 def _checkpoint(session, key, client=None):

@@ -222,8 +222,6 @@ class Design:
         }
 
     def C6(self):
-        if not self.full:
-            return {}  # the cost is measured on a few steps (checks.cost); training it out takes hours
         plain_data = replace(MODERN, augment=False)
         nets = {"ResNet-18": ("resnet18", {}), "ResNet-20": ("resnet", {"n": 3})}
         return {
@@ -264,17 +262,14 @@ class Design:
     def early(self):
         """C11's nets by one recipe after a third of its epochs, on validation, with smaller untied ones and a net of
         several states beside them: what can be shown of C11 while its own runs are not all there."""
-        if not self.full:
-            return {}
         arms = {f"{arm} n = {self.deep}": run for arm, run in self.B2().items()}
+        arms["tied n = 3"] = self.cifar("recnet", n=3, final=False)
         arms |= {f"untied n = {n}": self.cifar("resnet", n=n, final=False) for n in (1, 2, 3)}
         return arms | {"tied, 3 states": self.B4()["3 states, with feed-back"]}
 
     def budget(self):
         """What one budget of computation buys on validation, by one recipe: ResNet-44 after ten epochs, and with less
         computation in thirty a net of 16 layers and fewer weights, tied and untied."""
-        if not self.full:
-            return {}
         small = {"n": [1, 3, 3], "width": 24, "stem": "pooled"}
         nets = {"tied": "recnet", "untied": "resnet"}
         arms = {f"{arm}, 16 layers": self.cifar(net, epochs=30, final=False, **small) for arm, net in nets.items()}
@@ -282,8 +277,6 @@ class Design:
 
     def race(self):
         """How low the error of a net comes in little time: all images, smoothed labels, and wide nets of 16 layers."""
-        if not self.full:
-            return {}
         recipe = replace(MODERN, label_smoothing=0.1)
         return {
             label: self.cifar(net, recipe, epochs, n=[1, 3, 3], **options)
@@ -297,8 +290,6 @@ class Design:
 
     def shorter(self):
         """C11's pair in fewer epochs, and at a smaller depth too, which the rule does not ask for."""
-        if not self.full:
-            return {}
         return {
             f"{arm} n = {n}": self.tuned_net(arm, self.size.long, n=n)
             for n in (3, self.deep)
@@ -310,13 +301,11 @@ class Design:
         return {
             f"{label}, rate {rate}": self.cifar(net, replace(MODERN, learning_rate=rate), final=False, **options)
             for label, (net, options) in self.contenders().items()
-            for rate in (RATES if self.full else ())
+            for rate in RATES
         }
 
     def first(self):
         """The same choice by the first recipe, and that of E."""
-        if not self.full:
-            return {}
         equals = {f"equal parameters, {label}": ("resnet", options) for label, options in EQUAL_PARAMETERS.items()}
         contenders = self.contenders()
         return {
@@ -370,7 +359,7 @@ class Design:
     def nearest(self):
         """The reading whose RecNet came nearest to 45 % on validation, on all images; of the depth-1 nets P1 came
         nearest to 54 %, which C7 runs anyway."""
-        return {f"{NEAREST} RecNet, final": self.reading(NEAREST, True, final=True)} if self.full else {}
+        return {f"{NEAREST} RecNet, final": self.reading(NEAREST, True, final=True)}
 
     def walk(self):
         """The residual families on MNIST, where a reader repeats the whole walk in a minute."""
@@ -382,8 +371,6 @@ class Design:
 
     def precision(self):
         """The same pair in both precisions, to show that no difference between nets is the precision's."""
-        if not self.full:
-            return {}  # one size alone
         return {
             f"{label}, {precision}": replace(
                 self.cifar(net, replace(MODERN, precision=precision), 3, n=3, final=False), probes=()
@@ -406,14 +393,10 @@ class Design:
 
     def B3(self):
         """The aim as a user would want it; one size alone, since a smaller one would be another question."""
-        if not self.full:
-            return {}
         return {label: self.tuned_net(arm, self.size.long, **options) for label, (arm, options) in AIM.items()}
 
     def B4(self):
         """As many steps for the last state as a stage of the deepest nets has."""
-        if not self.full:
-            return {}
         return {
             f"{states} states, {words}": self.cifar(
                 "feedback", states=states, steps=self.deep + states - 1, feedback=feedback, final=False

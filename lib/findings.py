@@ -1,7 +1,9 @@
 """What rules are made of: what is measured of a run, comparisons between arms, and the finding that comes of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -182,14 +184,28 @@ def of_parts(facts):
     return "partly" if True in facts or "partly" in facts else "not reproduced"
 
 
-def entering(claims):
-    """The decorator that enters rules in `claims`, {id: (Finding without numbers, rule, designs that the rule needs
-    beside its own)}. A rule takes (Arms of each design, record of each check) and gives (verdict, Estimate, text); for
-    the verdict of a claim of several parts, {part: True, False, None or "partly"}."""
+class Entry(NamedTuple):
+    """A claim and its rule."""
 
-    def claim(name, title, how, paper, quantity="", unit="pp", also=(), means=None):
-        """means: what a verdict comes to here, in words for everybody; those it lacks are said as VERDICTS has it."""
+    blank: Finding  # without what is found
+    # Takes the Arms of each design and the record of each check that the claim needs; gives (verdict, Estimate, text),
+    # for the verdict of a claim of several parts {part: True, False, None or "partly"}.
+    rule: Callable
+    also: tuple[str, ...]  # the designs that it needs beside the claim's own
+
+
+class Rules(dict):
+    """{id of a claim: Entry}, in the order of all tables."""
+
+    def claim(self, name, title, *, how, paper, quantity, unit="pp", also=(), means=None):
+        """The decorator that enters a rule. The arguments are fields of Finding; verdicts that `means` lacks are said
+        as VERDICTS has it. Raises ValueError where the name is taken."""
+        if name in self:
+            raise ValueError(f"there is a rule for {name} already")
         blank = Finding(name, title, how, paper, quantity, unit, means=means or {})
-        return lambda rule: claims.setdefault(name, (blank, rule, also))
 
-    return claim
+        def enter(rule):
+            self[name] = Entry(blank, rule, also)
+            return rule
+
+        return enter

@@ -1,7 +1,6 @@
 """How long training will take here: learnt from recorded runs, else from the time of a matrix product."""
 
 import json
-import os
 import time
 from functools import cached_property
 
@@ -24,15 +23,15 @@ class Forecast:
     def __init__(self, records, device=None):
         kinds = (device,) if device else ("cpu", "gpu")
         self.runs = [r for r in records if r["kind"] == "train" and r["machine"]["device"].partition(":")[0] in kinds]
+        self.runs = [r for r in self.runs if _work(r["flops"], _images(r)) > 1]  # a run of less is all start-up
         self.known = {}  # seconds an image of runs of one net
         for r in self.runs:
-            images = r["n_train"] * r["experiment"]["recipe"]["epochs"]
-            self.known.setdefault(_net(**r["experiment"]), []).append(r["machine"]["seconds"] / images)
+            self.known.setdefault(_net(**r["experiment"]), []).append(r["machine"]["seconds"] / _images(r))
 
     def epoch(self, experiment):
         """Seconds of an epoch: after runs of the same net, else by the pace of all."""
         images = experiment.n_train or 50_000
-        if alike := self.known.get(_net(experiment.architecture, experiment.options)):
+        if alike := self.known.get(_net(experiment.architecture, experiment.options, experiment.dataset)):
             return images * float(np.median(alike))
         return self.pace * _work(_flops(experiment), images)
 
@@ -43,19 +42,15 @@ class Forecast:
     @cached_property
     def pace(self):
         """Time of training as a multiple of that on a machine of 100 GFLOP/s."""
-        past = [
-            (r["machine"]["seconds"], work)
-            for r in self.runs
-            if (work := _work(r["flops"], r["n_train"]) * r["experiment"]["recipe"]["epochs"]) > 1
-        ]  # a run of less is all start-up
-        if past:
-            return sum(seconds for seconds, _ in past) / sum(work for _, work in past)
+        if self.runs:
+            work = sum(_work(r["flops"], _images(r)) for r in self.runs)
+            return sum(r["machine"]["seconds"] for r in self.runs) / work
         a, flops, start = np.ones((1024, 1024), np.float32), 0, time.process_time()
         while time.process_time() - start < 0.3:
             a @ a
             flops += 2 * len(a) ** 3
-        speed = flops / (time.process_time() - start) * os.cpu_count()  # of a core, so that other programs do not count
-        return 1e11 / speed * (1 if machine.fast_bfloat16() else 2)
+        speed = flops / (time.process_time() - start)  # of a core, so that other programs do not count
+        return 1e11 / (speed * machine.threads()) * (1 if machine.fast_bfloat16() else 2)
 
 
 def words(seconds):
@@ -64,12 +59,17 @@ def words(seconds):
     return counted(minutes, "minute") if minutes < 120 else f"{minutes / 60:.0f} hours"
 
 
-def _net(architecture, options, **_):
-    return json.dumps([architecture, options], sort_keys=True)
+def _net(architecture, options, dataset, **_):
+    return json.dumps([architecture, options, dataset], sort_keys=True)
+
+
+def _images(record):
+    """How many images a run was trained on, each counted once an epoch."""
+    return record["n_train"] * record["experiment"]["recipe"]["epochs"]
 
 
 def _work(flops, images):
-    """Seconds of an epoch on a machine of 100 GFLOP/s; a backward pass costs two forward passes."""
+    """Seconds that images take on a machine of 100 GFLOP/s; a backward pass costs two forward passes."""
     return images * (3 * flops / 1e11 + IMAGE)
 
 

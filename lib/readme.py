@@ -53,7 +53,7 @@ def main(argv=None):
 
 def _update():
     text = updated(README.read_text(encoding="utf-8"), runs.read(runs.RESULTS), runs.read(runs.QUICK))
-    write(README, lambda file: file.write(text.encode()))
+    write(README, text)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,7 @@ def save(folder, record, model=None):
     if model is not None:
         arrays = [np.asarray(v) for v in model.variables]
         write(folder / "weights.npz", lambda file: np.savez(file, *arrays))
-    text = json.dumps(sealed(_finite(record)), indent=1, allow_nan=False) + "\n"
-    write(folder / "record.json", lambda file: file.write(text.encode()))
+    write(folder / "record.json", json.dumps(sealed(_finite(record)), indent=1, allow_nan=False) + "\n")
     for leftover in (*folder.glob("checkpoint.npz"), *folder.glob("*.part")):  # of killed processes, half-written
         leftover.unlink()
 
@@ -93,13 +92,16 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(path, dump: Callable):
-    """Writes a file whole or not at all: `dump(file)` into a temporary neighbour, flushed to disk, then moved into
-    place."""
+def write(path, content: str | bytes | Callable):
+    """Writes a file whole or not at all: text, bytes, or what content(file) writes, into a temporary neighbour, flushed
+    to disk, then moved into place."""
     part = path.with_name(path.name + f".{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            dump(file)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -230,7 +230,7 @@ def execute(job, page, terminal):
     }
     written = json.loads(nbformat.writes(notebook))
     written["metadata"]["report"]["digest"] = site.digest(written)
-    write(job.executed / f"{page}.ipynb", lambda file: file.write(json.dumps(written, indent=1).encode()))
+    write(job.executed / f"{page}.ipynb", json.dumps(written, indent=1))
     return seconds
 
 
@@ -265,7 +265,8 @@ def _failure(page, log, error):
 
 
 def processor():
-    return f"{machine.cpu_info('model name') or platform.processor() or 'an unnamed processor'}, {os.cpu_count()} cores"
+    name = machine.cpu_info("model name") or platform.processor() or "an unnamed processor"
+    return f"{name}, {counted(machine.threads(), 'core')}"
 
 
 def versions():

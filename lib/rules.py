@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import stats
-from lib.findings import ANSWER, EQUIVALENT, entering, error, gap, printed, train, verdict
+from lib.findings import ANSWER, EQUIVALENT, Rules, error, gap, printed, train, verdict
 from lib.prose import counted
 from lib.stats import Estimate, below_zero, both, each
 
@@ -22,17 +22,17 @@ OVERFIT, HEAVY, EXACT = 10, 5, 1e-10  # C8: gap; C6: times RecNet's seconds an i
 LEARNT = 20  # C16: the error to be reached
 TESTED = 1000  # C1: the paper's number of test images
 
-CLAIMS = {}
-claim = entering(CLAIMS)
+CLAIMS = Rules()
+claim = CLAIMS.claim
 
 
 @claim(
     "C1",
     "A CNN on MNIST",
-    "The paper's small CNN was trained, on digits that the paper leaves open: at full scale, on five draws of them.",
-    "describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
-    "test error on 1,000 images",
-    "%",
+    how="The paper's small CNN was trained, on digits that the paper leaves open: at full scale, five draws of them.",
+    paper="describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
+    quantity="test error on 1,000 images",
+    unit="%",
     means={"completed": "The paper gives no number; this one fills the gap. (The seeds are those of each draw.)"},
 )
 def c1(arms):
@@ -52,9 +52,9 @@ def c1(arms):
 @claim(
     "C2",
     "ReLU and softplus",
-    "The two formulas were compared point by point, and the MNIST net was trained with either.",
-    "ReLU approximates the analytic function ln(1 + e^x) (3.1.1)",
-    "error, softplus minus ReLU",
+    how="The two formulas were compared point by point, and the MNIST net was trained with either.",
+    paper="ReLU approximates the analytic function ln(1 + e^x) (3.1.1)",
+    quantity="error, softplus minus ReLU",
     means={"erratum": "It is the other way round: that function is a smooth form of ReLU."},
 )
 def c2(arms, check):
@@ -69,9 +69,9 @@ def c2(arms, check):
 @claim(
     "C3",
     "Depth hurts plain nets",
-    "Plain nets of growing depth were trained alike, at one rate, and compared on their own training images.",
-    "more layers bring vanishing gradients and harder training (1)",
-    "training error, deepest minus next",
+    how="Plain nets of growing depth were trained alike, at one rate, and compared on their own training images.",
+    paper="more layers bring vanishing gradients and harder training (1)",
+    quantity="training error, deepest minus next",
     means={
         "reproduced": "The deepest fits its training images worst, and less of the gradient reaches its first layer.",
         "partly": "The deepest fits its training images worst. That less of the gradient reaches its first layer "
@@ -103,9 +103,9 @@ def c3(arms):
 @claim(
     "C4",
     "The shortcut cures it",
-    "The same nets were trained with shortcuts, at the same rate, to see whether depth still costs them anything.",
-    "shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
-    "training error of depth that the shortcut saves",
+    how="The same nets were trained with shortcuts, at the same rate, to see whether depth still costs them anything.",
+    paper="shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
+    quantity="training error of depth that the shortcut saves",
     means={
         "reproduced": "Depth costs plain nets more than nets with shortcuts, up to 44 layers. Whether that is because "
         "gradients are kept alive is not part of the rule.",
@@ -125,9 +125,9 @@ def c4(arms):
 @claim(
     "C5",
     "What may follow the addition",
-    "Residual nets were trained that differ in where batch norm stands and whether a ReLU follows the addition.",
-    "batch norm there hurts; a ReLU makes no major difference (2, ref. 7)",
-    "error, norm after minus norm before the addition",
+    how="Residual nets were trained that differ in where batch norm stands and whether a ReLU follows the addition.",
+    paper="batch norm there hurts; a ReLU makes no major difference (2, ref. 7)",
+    quantity="error, norm after minus norm before the addition",
 )
 def c5(arms):
     """At the deepest: (a) norm after minus norm before, lower end > 0; (b) with and without ReLU equivalent."""
@@ -142,10 +142,10 @@ def c5(arms):
 @claim(
     "C6",
     "ResNet-18 is heavy and over-fits",
-    "ResNet-18 was timed beside our RecNet and, at full scale, trained beside the small ResNet-20 by the same recipe.",
-    "ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)",
-    "time an image, ResNet-18 over RecNet at n = 7",
-    "x",
+    how="ResNet-18 was timed beside our RecNet and, at full scale, trained beside ResNet-20 by the same recipe.",
+    paper="ResNet-18 is prone to over-fit, and intensive on CPUs (3.2)",
+    quantity="time an image, ResNet-18 over RecNet at n = 7",
+    unit="x",
     means={"partly": "It holds in part."},
 )
 def c6(arms, check):
@@ -179,10 +179,10 @@ def lands(arms, arm):
 @claim(
     "C7",
     "The depth-1 ResNet fails",
-    "The paper's residual net with a single block was rebuilt from its text and trained, at full scale for 30 epochs.",
-    "at depth 1 a ResNet fails to converge: about 54 % on both sets (5)",
-    "test error in reading P1",
-    "%",
+    how="The paper's residual net of a single block was rebuilt from its text and trained, at full scale 30 epochs.",
+    paper="at depth 1 a ResNet fails to converge: about 54 % on both sets (5)",
+    quantity="test error in reading P1",
+    unit="%",
     means={
         "reproduced": "Rebuilt from its text, that net ends near 54 % on both sets.",
         "contradicted": "Rebuilt from its text, that net does not stay near 54 %.",
@@ -201,10 +201,10 @@ def c7(arms):
 @claim(
     "C8",
     "The paper's RecNet",
-    "The paper's RecNet, that net with an RNN of seven steps behind it, was rebuilt and trained alike.",
-    "flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)",
-    "test error in reading P1",
-    "%",
+    how="The paper's RecNet, that net with an RNN of seven steps behind it, was rebuilt and trained alike.",
+    paper="flatten, then an RNN of seven steps: about 45 % on test, over-fitted (5)",
+    quantity="test error in reading P1",
+    unit="%",
     means={
         "reproduced": "Rebuilt from its text, that net ends where the paper's did, and over-fits.",
         "contradicted": "Rebuilt from its text, that net does not end as the paper's did.",
@@ -224,10 +224,10 @@ def c8(arms):
 @claim(
     "C9",
     "Seven RNN steps are seven blocks",
-    "The RNN of the paper's net and a chain of residual blocks were compared: what either can compute.",
-    "that RNN is equivalent to seven residual blocks (5)",
-    "differences from a residual block",
-    "of 3",
+    how="The RNN of the paper's net and a chain of residual blocks were compared: what either can compute.",
+    paper="that RNN is equivalent to seven residual blocks (5)",
+    quantity="differences from a residual block",
+    unit="of 3",
     means={
         "contradicted": "Its state is squashed, nothing leads around a step, its input comes again: no residual block.",
     },
@@ -248,10 +248,10 @@ def c9(check):
 @claim(
     "C10",
     "A shallow RNN is a deep tied ResNet",
-    "Blocks with copied weights, a loop over one block, and Keras' own RNN layer were given the same numbers.",
-    "exact equivalence, given weight sharing (abstract, 1)",
-    "largest relative difference, outputs and gradients, without norm or with a shared one",
-    "",
+    how="Blocks with copied weights, a loop over one block, and Keras' own RNN layer were given the same numbers.",
+    paper="exact equivalence, given weight sharing (abstract, 1)",
+    quantity="largest relative difference, outputs and gradients, without norm or with a shared one",
+    unit="",
     means={
         "reproduced": "One stage with shared weights is an RNN, by construction; with a norm for each step it is one "
         "that knows which step it is at. The whole net is a chain of three.",
@@ -272,9 +272,9 @@ def c10(check):
 @claim(
     "C11",
     "RecNet does the deep net's work",
-    "A deep ResNet and its tied twin, whose repeated blocks share one set of weights, were trained alike.",
-    "it is as good, with fewer weights (abstract, 1)",
-    "error, tied minus untied",
+    how="A deep ResNet and its tied twin, whose repeated blocks share one set of weights, were trained alike.",
+    paper="it performs like the deep one, with fewer weights (abstract, 1)",
+    quantity="error, tied minus untied",
     also=("rates",),
     means={
         "reproduced": "With far fewer weights it stays within a point of the deep net and keeps most of its gain.",
@@ -309,9 +309,9 @@ def c11(arms, rates):
 @claim(
     "C12",
     "Deeper would train better",
-    "A shallow and a deep net were each trained by the paper's recipe and by a modern one.",
-    "its low accuracy suggests more deep blocks (7)",
-    "error, deep minus depth-1, mean of both recipes",
+    how="A shallow and a deep net were each trained by the paper's recipe and by a modern one.",
+    paper="its low accuracy suggests more deep blocks (7)",
+    quantity="error, deep minus depth-1, mean of both recipes",
     means={
         "reproduced": "Over both recipes, the deep net errs less.",
         "contradicted": "Over both recipes, the deep net errs no less.",
@@ -333,9 +333,9 @@ def c12(arms):
 @claim(
     "C13",
     "What might help",
-    "Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
-    "RecNets might do better without dropout, with other unrolls or activations (7)",
-    "error of the true RecNet, without minus with dropout",
+    how="Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
+    paper="RecNets might do better without dropout, with other unrolls or activations (7)",
+    quantity="error of the true RecNet, without minus with dropout",
     means={
         "reproduced": "All of it helps.",
         "partly": "Some of it helps.",
@@ -357,10 +357,10 @@ def c13(arms):
 @claim(
     "C14",
     "Facts about CIFAR-10",
-    "The images were counted in the official files.",
-    "its counts; classes such as boats and train (4.1)",
-    "counted",
-    "images",
+    how="The images were counted in the official files.",
+    paper="its counts; classes such as boats and train (4.1)",
+    quantity="counted",
+    unit="images",
     means={"erratum": "The counts are right, but it names classes that are not in it."},
 )
 def c14(check):
@@ -378,9 +378,9 @@ def c14(check):
 @claim(
     "C15",
     "Why RecNet was better",
-    "The paper's RecNet was compared with controls: no RNN, fewer steps, a usual residual net of one block a stage.",
-    "the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)",
-    "error, RNN of 7 steps minus 1 step, a dense layer",
+    how="The paper's RecNet was compared with controls: no RNN, fewer steps, a usual net of one block a stage.",
+    paper="the RNN takes 54 % to 45 %; depth 1 fails, shallowness over-fits (5)",
+    quantity="error, RNN of 7 steps minus 1 step, a dense layer",
     means={
         "reproduced": "All three explanations hold.",
         "partly": "Some of its three explanations hold.",
@@ -409,10 +409,10 @@ def c15(arms):
 @claim(
     "C16",
     "Said in passing",
-    "Three remarks were measured: the epochs either kind of net needs, digits that are shifted, simpler nets.",
-    "residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
-    "epochs to 20 % error, plain minus residual, where both get there",
-    "epochs",
+    how="Three remarks were measured: the epochs either kind of net needs, digits that are shifted, simpler nets.",
+    paper="residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
+    quantity="epochs to 20 % error, plain minus residual, where both get there",
+    unit="epochs",
     means={"completed": "The paper gives no numbers. (The depth is the largest at which every net got to 20 %.)"},
 )
 def c16(arms):

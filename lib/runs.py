@@ -38,7 +38,14 @@ def stores(profile):
 
 def shown(profile):
     """All records that a page of a profile may show, but for the full-scale ones beside a smaller profile's."""
-    return [r for _, folder in stores(profile) for r in read(folder)]
+    records = [r for _, folder in stores(profile) for r in read(folder)]
+    return [r for r in records if r["data"]["standin"] == on_standin(profile, records)]
+
+
+def on_standin(profile, records):
+    """Whether a profile's runs, out of all in its store, are those on stand-in data: always those of smoke, which
+    shares its store; of another where there are no others."""
+    return profile == "smoke" or (bool(records) and all(r["data"]["standin"] for r in records))
 
 
 def read(folder):

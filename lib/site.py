@@ -103,7 +103,7 @@ def build(site, front_key, front):
         stories = map(_story, (site.executed / f"{page}.ipynb" for page in reversed(linked)))
         story, drawing = next(filter(any, stories), ("", ""))
         if drawing:  # for a README, say
-            write(site.folder / "story.svg", lambda file: file.write(drawing.encode()))
+            write(site.folder / "story.svg", drawing)
         outline = [(page, *_outline(site.notebooks / f"{page}.ipynb", page)) for page in site.pages]
         _write(site, "index", mark, linked, {"story": story, "outline": outline, **front()})
     return index
@@ -189,7 +189,7 @@ def _write(site, page, mark, linked, parts):
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
     template = environment.get_template("index.html.j2" if page == "index" else "page.html.j2")
     html = template.render(parts | trusted, here=page, mark=mark, pages=site.pages, texts=site.texts, linked=linked)
-    write(site.folder / f"{page}.html", lambda file: file.write(_marked(html, mark).encode()))
+    write(site.folder / f"{page}.html", _marked(html, mark))
 
 
 # --- from a notebook to HTML ---

@@ -71,8 +71,9 @@ def welch(arms, weights, level=0.95):
     """The weighted sum of the arms' means, by Student's t over seeds, with the degrees of freedom of Satterthwaite
     (1946) and Welch (1947).
 
-    Weights (1, -1) give Welch's interval of a difference, (1,) the usual one of a mean. Where an arm has one seed there
-    is no interval. Raises ValueError on a level outside (0, 1), and where weights and arms differ in number.
+    Weights (1, -1) give Welch's interval of a difference, (1,) the usual one of a mean. Where an arm has one seed, or
+    all seeds of each arm agree to the last digit, there is no interval. Raises ValueError on a level outside (0, 1),
+    and where weights and arms differ in number.
     """
     if not 0 < level < 1 or len(weights) != len(arms):
         raise ValueError(f"{len(arms)} arms, weights {weights}, level {level}: a weight an arm, a level within (0, 1)")
@@ -82,8 +83,8 @@ def welch(arms, weights, level=0.95):
         return Estimate(value)
     terms = np.array([w**2 * v.var(ddof=1) / len(v) for w, v in zip(weights, values, strict=True)])
     error = np.sqrt(terms.sum())
-    if error == 0:  # seeds that agree to the last digit; p is then all or nothing
-        return Estimate(value, value, value, float(value == 0))
+    if error == 0:  # whole numbers, as of epochs, can agree by chance: that is no certainty
+        return Estimate(value)
     freedom = terms.sum() ** 2 / sum(t**2 / (len(v) - 1) for t, v in zip(terms, values, strict=True))
     half = student.ppf((1 + level) / 2, freedom) * error
     return Estimate(value, value - half, value + half, 2 * student.sf(abs(value) / error, freedom))

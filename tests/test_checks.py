@@ -27,6 +27,12 @@ def test_a_check_that_another_process_makes_is_waited_for(tmp_path, monkeypatch)
         assert checks.check("softplus", "smoke", tmp_path / "shared")["result"] == "the other's"
 
 
+def test_a_check_says_what_it_was_computed_in(tmp_path):
+    made = {name: checks.check(name, "smoke", tmp_path) for name in ("softplus", "recurrence", "equivalence")}
+    precisions = {name: record["machine"]["precision"] for name, record in made.items()}
+    assert precisions == {"softplus": None, "recurrence": "float32", "equivalence": "float64"}
+
+
 def test_softplus_is_furthest_from_relu_at_zero():
     result, _ = checks.softplus("smoke")
     assert result["gap"] == pytest.approx(np.log(2), abs=1e-12)

@@ -28,6 +28,15 @@ PROBES = {
 }
 
 
+def drifting(value, factor):
+    """Numbers of a probe, each a little different from seed to seed."""
+    if isinstance(value, dict):
+        return {name: drifting(entry, factor) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [drifting(entry, factor) for entry in value]
+    return value * factor if isinstance(value, float) else value
+
+
 def record(experiment, seed, error=10.0, train=5.0, spread=0.1, **rest):
     """A record of kind "train" as lib.train writes it, with these errors in %. A net's wrong images are the first ones,
     so two nets with the same error make the same mistakes."""
@@ -36,7 +45,7 @@ def record(experiment, seed, error=10.0, train=5.0, spread=0.1, **rest):
     wrong = np.arange(images) < round(mine / 100 * images)
     val = mine if experiment.held_out else None
     probes = {
-        name: {k: v + spread * DRIFT[seed % 5] for k, v in values.items()} if name == "statistics_end" else values
+        name: drifting(values, 1 + spread * DRIFT[seed % 5] / (10 if name == "statistics_end" else 100))
         for name, values in (PROBES | rest.pop("probes", {})).items()
     }
     standin = rest.pop("standin", False)
@@ -64,7 +73,7 @@ def record(experiment, seed, error=10.0, train=5.0, spread=0.1, **rest):
 def made_up(claim, settings=(), profile="paper", seed=0, seeds=1, **rest):
     """Records of all arms of a claim. settings: {part of an arm's label: arguments of `record`}, later ones win."""
     found = {}
-    for design in (claim, *claims.CLAIMS[claim][2]):
+    for design in (claim, *claims.CLAIMS[claim].also):
         for label, experiment in experiments.arms(design, profile).items() if design in experiments.DESIGNS else ():
             arguments = dict(rest)
             for part, values in dict(settings).items():
@@ -245,6 +254,11 @@ def test_rules(claim, settings, expected):
     assert finding.text.endswith(".")
     assert "nan" not in finding.text
     assert not WORDS & set(finding.text.replace(",", " ").split()), "a verdict is on a claim, not on its parts"
+
+
+def test_no_claim_has_two_rules():
+    with pytest.raises(ValueError, match="a rule for B1 already"):
+        beyond.claim("B1", "Again", how="", paper="", quantity="")
 
 
 def test_a_claim_of_several_parts_says_which_of_them_hold():

@@ -318,11 +318,13 @@ def test_find_check():
         data = {"standin": standin}
         return {"kind": "check", "name": name, "profile": profile, "data": data, "train_version": version}
 
-    at_hand = [check(), check(profile="quick"), check(standin=True), check(name="cost")]
+    at_hand = [check(), check(profile="quick"), check(standin=True), check("cifar10", standin=True), check("cifar10")]
     older = [check(version=TRAIN_VERSION - 1), *records("C2", "quick")]
     assert experiments.find_check(older + at_hand, "softplus", "paper") is at_hand[0]
     assert experiments.find_check(at_hand, "softplus", "quick") is at_hand[1]
-    assert experiments.find_check(at_hand, "softplus", "paper", standin=True) is at_hand[2]
+    assert experiments.find_check(at_hand, "softplus", "paper", standin=True) is at_hand[0], "it needs no data"
+    assert experiments.find_check(at_hand, "cifar10", "paper", standin=True) is at_hand[3]
+    assert experiments.find_check(at_hand, "cifar10", "paper") is at_hand[4]
     assert experiments.find_check(at_hand, "softplus", "smoke") is None
     assert experiments.find_check(older, "softplus", "paper") is None
 

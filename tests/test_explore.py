@@ -147,7 +147,7 @@ def test_its_question_is_asked_and_answered(monkeypatch):
     exec(textwrap.dedent(arms), scope := {})  # noqa: S102
     monkeypatch.setattr(design.Design, "D1", scope["D1"], raising=False)
     monkeypatch.setattr(experiments, "DESIGNS", (*experiments.DESIGNS, "D1"))
-    exec(rule, vars(beyond) | {"claim": findings.entering(entered := {})})  # noqa: S102
+    exec(rule, vars(beyond) | {"claim": (entered := findings.Rules()).claim})  # noqa: S102
     monkeypatch.setattr(claims, "CLAIMS", claims.CLAIMS | entered)
     table = grid.get("D1", "smoke")
     assert list(table.arm) == ["ReLU", "GELU"]

@@ -36,6 +36,9 @@ def test_a_run_of_the_same_net_tells_more_than_the_pace():
     assert known.epoch(NET) == 30  # the median of 60 s for two epochs
     assert known.epoch(replace(NET, n_train=2000)) == 60
     assert known.total([NET, NET]) == 2 * 3 * 30
+    by_pace = Forecast([record(60)]).epoch(NET)
+    assert Forecast([record(60, replace(NET, dataset="mnist"))]).epoch(NET) == by_pace, "of other images"
+    assert Forecast([record(60), record(1, NET, epochs=1, n_train=10)]).epoch(NET) == by_pace, "all start-up"
 
 
 def test_time_grows_with_images_depth_and_width():

@@ -110,6 +110,18 @@ def test_stores():
     assert (runs.ROOT / "lib" / "runs.py").exists()
 
 
+def test_small_profiles_share_a_store_but_not_their_data(tmp_path, monkeypatch):
+    real, drawn = record("a" * 16), record("b" * 16, standin=True)
+    monkeypatch.setattr(runs, "LOCAL", write(tmp_path, real, drawn))
+
+    def keys(profile):
+        return [r["key"] for r in runs.shown(profile)]
+
+    assert (keys("quick"), keys("smoke")) == (["a" * 16], ["b" * 16])
+    assert runs.on_standin("quick", [drawn]), "made without data"
+    assert not runs.on_standin("quick", [])
+
+
 def test_ledger():
     table = runs.ledger([record(), check(), record("b" * 16, "recnet", standin=True)])
     assert table["architecture"].tolist() == ["resnet", "recnet"]

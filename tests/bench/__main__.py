@@ -273,7 +273,7 @@ def keep(new):
         rows = []
     rows = [old for old in rows if old["name"] not in {row["name"] for row in new}] + json.loads(json.dumps(new))
     text = json.dumps([sealed(row) for row in sorted(rows, key=lambda row: row["name"])], indent=1) + "\n"
-    write(RESULT, lambda file: file.write(text.encode()))
+    write(RESULT, text)
 
 
 def main(argv=None):
