@@ -224,7 +224,7 @@ def show(name, profile, seed=0, seeds=1, short=False):
         judged += (judge(level, records, seed, seeds, fake, only=[name]) for fake in (False, True))
     (f,) = fullest(*judged)
     if short:
-        text = f"**{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
+        text = f"**{f.id}, {f.claim}: {f.verdict}.** *The paper:* {f.paper}. {f.plain}"
     else:
         parts = {"The paper": f.paper, "In detail": f.text}
         if f.source != "recorded":

@@ -707,9 +707,10 @@ def test_shown_in_a_notebook(monkeypatch):
         claims.show("C11", "paper", short=short)
     (finding,) = claims.judge("paper", headline(7.2), only=["C11"])
     whole, short = shown
-    assert short == f"**C11, {finding.claim}: reproduced.** {finding.plain}"
-    assert whole.startswith(f"> {short}\n")
-    assert finding.paper in whole
+    head = f"**C11, {finding.claim}: reproduced.**"
+    assert short == f"{head} *The paper:* {finding.paper}. {finding.plain}"
+    assert whole.startswith(f"> {head} {finding.plain}\n")
+    assert f"*The paper:* {finding.paper}" in whole
     assert finding.text in whole
     assert "full scale" not in whole
     quick = made_up("C11", profile="quick")
