@@ -5,6 +5,8 @@ import textwrap
 
 import pandas as pd
 
+from lib.design import layers
+
 
 def pm(values, digits=1):
     """A mean in prose: "12.3 ± 0.4" (standard deviation), "12.3" of one value, "-" of none; None is skipped."""
@@ -32,6 +34,20 @@ def course(frame):
     if len(unseen) > 10:
         text += f", of which the last five took off {unseen.iloc[-6] - unseen.iloc[-1]:.1f} points"
     return f"{text}. Training error as printed in the last epoch: {printed.iloc[-1]:.1f} %."
+
+
+def setting(frame):
+    """How the runs of a frame, as `grid.get` returns it, were trained: "20 layers, 45,000 images, 10 epochs, 3 seeds
+    an arm, on CPUs"; without what is not the same for all."""
+    depths = [e["options"].get("n") for e in frame.experiment]
+    facts = {
+        "depth": [f"{layers(n)} layers" if isinstance(n, int) else "" for n in depths],
+        "images": [f"{n:,.0f} images" for n in frame.n_train],
+        "epochs": [counted(len(curve), "epoch") for curve in frame.curve],
+        "seeds": [f"{counted(n, 'seed')} an arm" for n in frame.groupby("arm").seed.transform("nunique")],
+        "device": ["on a GPU" if machine["device"].startswith("gpu") else "on CPUs" for machine in frame.machine],
+    }
+    return ", ".join(found[0] for found in facts.values() if len(set(found)) == 1 and found[0])
 
 
 def is_small(frame):
