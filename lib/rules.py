@@ -12,7 +12,7 @@ import pandas as pd
 from lib import stats
 from lib.findings import ANSWER, EQUIVALENT, Rules, error, gap, printed, train, verdict
 from lib.prose import counted
-from lib.stats import Estimate, below_zero, both, each
+from lib.stats import Estimate, below_zero, both, each, holm
 
 MARGIN, STRONG = 1.0, 0.5  # C11: as good is worse by less than this; strongly so by less than this
 RETENTION, FEWER = 0.5, 3  # C11: share of the gain that is kept; times fewer parameters
@@ -88,14 +88,19 @@ def c3(arms):
 
     shallow, deep = arms.named(but=["no norm"])[-2:]
     worse = arms.difference(deep, shallow, train)
-    ratios = {when: arms.difference(deep, shallow, log_ratio(when)) for when in ("start", "epoch1")}
+    moments = {"before training": "start", "after epoch 1": "epoch1"}
+    ratios = {when: arms.difference(deep, shallow, log_ratio(moment)) for when, moment in moments.items()}
     best = {}
     for a in sorted(arms.named("no norm"), key=arms.average):
         best.setdefault(a.split(", rate")[0], a)
-    text = f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of first over last layer's gradient norm "
     errors, at_epoch1 = ({b: arms.mean(a, m) for b, a in best.items()} for m in (error, log_ratio("epoch1")))
-    text += f"{each(ratios, '')}. Without norm, each depth at its best rate, of equals the lowest: error (a guess has "
-    text += f"90 %) {each(errors, '%')}; that log10 after epoch 1 {each(at_epoch1, '')}."
+    text = (
+        f"{deep} minus {shallow}: clean training error {worse:pp}; log10 of the first layer's gradient norm over the "
+    )
+    text += (
+        f"last's, which falls where gradients vanish: {each(ratios, '')}. Without norm, each depth at its best rate: "
+    )
+    text += f"validation error (a guess has 90 %) {each(errors, '%')}; that log10 after epoch 1 {each(at_epoch1, '')}."
     falls = both(*(ratio.below(0) for ratio in ratios.values()))
     return "partly" if worse.above(0) and not falls else verdict(worse.above(0)), worse, text
 
@@ -350,7 +355,14 @@ def c13(arms):
     changes = {a: arms.difference(*pair) for a, pair in pairs.items()}
     helpful = [a for a, helps in below_zero(changes).items() if helps]
     word = "reproduced" if len(helpful) == len(changes) else "partly" if helpful else "not reproduced"
-    text = f"Change of the error: {each(changes)}. Helpful: {'; '.join(helpful) or 'none'}."
+    corrected = dict(zip(changes, holm([change.p for change in changes.values()]), strict=True))
+    likeliest = min((a for a in changes if changes[a].value < 0), key=corrected.get, default=None)
+    text = f"Change of the error: {each(changes)}. Helpful, after Holm's correction for {len(changes)} tries: "
+    text += f"{'; '.join(helpful) or 'none'}." + (
+        f" Likeliest: {likeliest}, p {changes[likeliest].p:.2g}, corrected {corrected[likeliest]:.2g}."
+        if likeliest
+        else ""
+    )
     return word, changes["true, no dropout"], text
 
 
@@ -413,7 +425,9 @@ def c15(arms):
     paper="residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
     quantity="epochs to 20 % error, plain minus residual, where both get there",
     unit="epochs",
-    means={"completed": "The paper gives no numbers. (The depth is the largest at which every net got to 20 %.)"},
+    means={
+        "completed": "The paper gives no numbers. (Whole epochs, at the largest depth at which every net got there.)"
+    },
 )
 def c16(arms):
     """`completed`: a sentence and a number each."""
