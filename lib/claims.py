@@ -83,11 +83,16 @@ def apart(recorded_records, local_records, local_profile="quick", seed=0, seeds=
 def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=1, standin=False):
     """A row a claim: what the paper says, what was recorded, what this run found, and the verdict.
 
-    The verdict is that of the recorded runs; without them this run's, which is "indicative" as a rule.
+    The verdict is that of the recorded runs; without them this run's, which is "indicative" as a rule. What C11's
+    first full-scale runs say stands there before it is decided: small ones may say the opposite.
     """
+    first = None if _decided(recorded_records) else _first(recorded_records)
+    so_far = {"C11": first.short} if first else {}
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
-    cells = [(a.id, a.claim, a.paper, a.quantity, a.shown, b.shown, best.verdict) for a, b, best in rows]
+    cells = [
+        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, best.verdict) for a, b, best in rows
+    ]
     return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict"])
 
 
@@ -120,6 +125,12 @@ class Twins(NamedTuple):
     errors: tuple[float, float]  # the means of both, in %
     difference: Estimate
     seeds: int
+
+    @property
+    def short(self):
+        """Their difference for a table."""
+        after = f" pp so far, after {len(self.tied.curve)} epochs"
+        return f"{self.difference:pp}, {counted(self.seeds, 'seed')}".replace(" pp", after)
 
     def __str__(self):
         kind, epochs = "Validation" if pd.isna(self.tied.test_error) else "Test", len(self.tied.curve)

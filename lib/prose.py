@@ -38,7 +38,7 @@ def course(frame):
 
 def setting(frame):
     """How the runs of a frame, as `grid.get` returns it, were trained: "20 layers, 45,000 images, 10 epochs, 3 seeds
-    an arm, on CPUs"; without what is not the same for all. Of none "not recorded yet"."""
+    an arm, on CPUs"; without what is not the same for all. Of none "Not recorded yet"."""
     depths = [e["options"].get("n") for e in frame.experiment]
     facts = {
         "depth": [f"{layers(n)} layers" if isinstance(n, int) else "" for n in depths],
@@ -47,7 +47,7 @@ def setting(frame):
         "seeds": [f"{counted(n, 'seed')} an arm" for n in frame.groupby("arm").seed.transform("nunique")],
         "device": ["on a GPU" if machine["device"].startswith("gpu") else "on CPUs" for machine in frame.machine],
     }
-    return ", ".join(found[0] for found in facts.values() if len(set(found)) == 1 and found[0]) or ("not recorded yet")
+    return ", ".join(found[0] for found in facts.values() if len(set(found)) == 1 and found[0]) or "Not recorded yet"
 
 
 def is_small(frame):

@@ -473,6 +473,8 @@ def test_the_first_of_its_own_runs_tell_of_the_thesis_and_of_what_it_takes_to_ju
     assert said.endswith("if the mean without is at most 7.67 %, so far 8.50 %")
     assert claims.first_runs(pairs).startswith(f"{claims.interim(pairs)[0]};")
     assert claims.interim(pairs)[0].endswith(", 2 seeds")
+    shown = claims.table(pairs[:3], []).set_index("id").recorded
+    assert re.fullmatch(r"\+1.50 pp so far, after 10 epochs \[.+\], 1 seed", shown["C11"])
     assert claims.first_runs(pairs[:2]) == claims.first_runs(headline(7.2)) == ""
     shorter = pairs_of("shorter")
     assert claims.first_runs(shorter) == claims.first_runs(pairs)

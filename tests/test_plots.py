@@ -288,6 +288,15 @@ def test_the_course_of_training_in_prose():
         assert prose.course(none) == "Not recorded yet."
 
 
+def test_how_runs_were_trained_is_said_where_it_is_the_same_for_all():
+    frame = runs(seeds=2).assign(machine=[{"device": "gpu:0"}] * 6)
+    assert prose.setting(frame) == "45,000 images, 2 epochs, 2 seeds an arm, on a GPU"
+    one = frame[:1].assign(machine=[{"device": "cpu"}])
+    assert prose.setting(one) == "14 layers, 45,000 images, 2 epochs, 1 seed an arm, on CPUs"
+    assert prose.setting(pd.concat([one, frame[2:]])) == "45,000 images, 2 epochs"
+    assert prose.setting(frame[:0]) == "Not recorded yet"
+
+
 def test_extremes_name_one_of_equals_and_count_the_others():
     assert prose.extremes({"a": 1.0, "b": 90.0, "c": 90.01, "d": 89.96}) == "Lowest: a, 1; highest: b and 2 more, 90."
     assert prose.extremes({"a": 1.0}) == ""

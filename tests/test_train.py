@@ -911,9 +911,7 @@ print("trained")
 """
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="JAX is not installed: it is an extra"
-)
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed: it is an extra")
 def test_the_same_code_trains_under_jax(tmp_path):
     with python(JAX, tmp_path / "a", tmp_path / "b", KERAS_BACKEND="jax") as process:
         stdout, stderr = process.communicate(timeout=300)
