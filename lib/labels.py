@@ -49,7 +49,7 @@ def label_points(ax, points, lines=()):
     for (*point, text, colour), spot in zip(points, spots, strict=True):
         half = np.array([0.039 * len(text), 0.07])
         shifts = [(half + distance) * side for distance in (0.08, 0.2) for side in SIDES]
-        shifts = [shift for shift in shifts if (spot + shift - half)[0] > 0] or shifts  # not on the axis
+        shifts = [shift for shift in shifts if (spot + shift - half).min() > 0] or shifts  # on no axis
         free = [s for s in shifts if all(np.any(abs(spot + s - at) > half + other) for at, other in taken)]
         shift = (free or shifts)[0]
         taken.append((spot + shift, half))

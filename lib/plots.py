@@ -431,7 +431,7 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     shade = colours(frame.family.unique())
     ax.plot(best[cost], best[measure], color="#777777", lw=1, drawstyle="steps-post", zorder=1)
     ax.scatter(frame[cost], frame[measure], 22, [shade[family] for family in frame.family], alpha=0.75, zorder=3)
-    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.1)
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.15)
     log_axis(ax.xaxis)
     named = best.drop_duplicates("label", keep="last")
     points = list(zip(named[cost], named[measure], named.label, named.family.map(shade), strict=True))
