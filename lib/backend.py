@@ -170,6 +170,19 @@ def gradients(function, variables):
     return [ops.convert_to_numpy(g) for g in jax.grad(stateless)([v.value for v in variables])]
 
 
+def states_and_slopes(function):
+    """function() returns (a scalar, a list of tensors that it depends on): that list, and d scalar / d tensor for each,
+    None where the backend has no tape to tell."""
+    if not is_tensorflow():
+        _, states = function()
+        return states, [None] * len(states)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss, states = function()
+    return states, tape.gradient(loss, states)
+
+
 def normalise_batch(x, gamma, beta, epsilon, fused=True):
     """Batch normalisation in training: (y, mean, variance), moments over all axes but the last, in gamma's dtype.
 

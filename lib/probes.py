@@ -148,18 +148,14 @@ def updates(model, train, held):
     null) the cosine between the update and the loss gradient with respect to that state; means over one held-out
     batch."""
     x, y = (part[:PROBE_BATCH] for part in held)
-    if backend.is_tensorflow():
-        import tensorflow as tf
+    names = []
 
-        with tf.GradientTape() as tape:
-            names, states = zip(*model.states(x), strict=True)
-            loss = ops.mean(
-                keras.losses.sparse_categorical_crossentropy(y, model.read_out(states[-1]), from_logits=True)
-            )
-        slopes = tape.gradient(loss, states)
-    else:
-        names, states = zip(*model.states(x), strict=True)
-        slopes = [None] * len(states)
+    def forward():
+        names[:], states = zip(*model.states(x), strict=True)
+        logits = model.read_out(states[-1])
+        return ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)), states
+
+    states, slopes = backend.states_and_slopes(forward)
     states, slopes = ([None if s is None else _rows(s) for s in many] for many in (states, slopes))
     result = {}
     for t in range(1, len(states)):
