@@ -188,13 +188,15 @@ def _copy_step(source, target, step):
     import keras
 
     from lib.layers import BatchNorm
+    from lib.models import sublayers
 
-    for a, b in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+    kinds = BatchNorm, keras.layers.Conv2D
+    for a, b in zip(sublayers(source, kinds), sublayers(target, kinds), strict=True):
         if isinstance(a, BatchNorm):
             for name in ("gamma", "beta", "mean", "variance"):
                 entries = getattr(a, name)
                 getattr(b, name)[0].assign(entries[min(step, len(entries) - 1)])
-        elif isinstance(a, keras.layers.Conv2D):
+        else:
             for v, w in zip(a.weights, b.weights, strict=True):
                 w.assign(v)
 

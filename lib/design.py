@@ -185,6 +185,10 @@ class Design:
         architecture = "paper_recnet" if recurrent else "paper_resnet"
         return self.cifar(architecture, replace(PAPER, **recipe), self.size.long, final=final, **options)
 
+    def by_depth(self, word, net):
+        """A family of nets at the depths of the profile."""
+        return {f"{word} n = {n}": self.cifar(net, n=n, final=False) for n in self.size.depths}
+
     # -- the paper's claims -----------------------------------------------------------------------------------------
 
     def C1(self):
@@ -199,7 +203,7 @@ class Design:
         return {"ReLU": self.mnist("mnist_cnn"), "softplus": self.mnist("mnist_cnn", activation="softplus")}
 
     def C3(self):
-        arms = {f"plain n = {n}": self.cifar("plain", n=n, final=False) for n in self.size.depths}
+        arms = self.by_depth("plain", "plain")
         # without norm the rate must be found anew for each depth, on validation
         rates = (0.01, 0.03, 0.1) if self.full else (0.03,)
         for n in self.size.depths[: 2 if self.full else 1]:
@@ -210,8 +214,7 @@ class Design:
         return arms
 
     def C4(self):
-        arms = {f"plain n = {n}": self.cifar("plain", n=n, final=False) for n in self.size.depths}
-        return arms | {f"residual n = {n}": self.cifar("resnet", n=n, final=False) for n in self.size.depths}
+        return self.by_depth("plain", "plain") | self.by_depth("residual", "resnet")
 
     def C5(self):
         depths = (3, self.size.variants) if self.full else (self.size.variants,)
@@ -406,7 +409,7 @@ class Design:
         }
 
     def B5(self):
-        return {f"residual n = {n}": self.cifar("resnet", n=n, final=False) for n in self.size.depths}
+        return self.by_depth("residual", "resnet")
 
     def B6(self):
         """From the paper's RecNet to the tied deep one, one change a bar, in this order."""

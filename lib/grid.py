@@ -103,9 +103,9 @@ def complete(wanted, store, until=None, tell=None):
     whole, busy = len(todo), 0  # how many in a row are in another process' hands
     precision, clock = begun_in(store) if todo else "auto", Clock(store, until)
     while todo:
-        if (place := clock.first(todo)) is None:
+        if (first := clock.first(todo)) is None:
             raise Stopped(f"stopped in time, {count(todo)} still missing")
-        todo.rotate(-place)
+        todo.rotate(-first)
         experiment, seed = todo[0]
         place = f"[{whole - len(todo) + 1} of {whole}]"
         on_epoch = progress(place, experiment, seed, until, tell)

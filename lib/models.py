@@ -5,6 +5,7 @@ Every net takes raw images, uint8 (batch, height, width, channels), scales them 
 """
 
 import contextlib
+import math
 from functools import partial
 
 import keras
@@ -370,10 +371,7 @@ def build(architecture, shape, **options):
 def count(model):
     """(trainable weights, running statistics) of a net, as exact integers; random-number states are not counted."""
     statistics = [v for v in model.non_trainable_variables if "float" in str(v.dtype)]
-    return tuple(
-        int(sum(v.size if hasattr(v, "size") else ops.size(v) for v in vs))
-        for vs in (model.trainable_variables, statistics)
-    )
+    return tuple(sum(math.prod(v.shape) for v in vs) for vs in (model.trainable_variables, statistics))
 
 
 def sublayers(model, kind):
@@ -416,8 +414,7 @@ def flops(model, shape):
             cell = layer.cell
             total += 2 * x.shape[1] * (cell.kernel.shape[0] + cell.units) * cell.units
         else:  # every output value of a convolution or a dense layer sums as many products as its kernel has rows
-            positions = ops.size(y) // y.shape[-1]
-            total += 2 * int(positions) * int(ops.size(layer.kernel))
+            total += 2 * math.prod(y.shape[:-1]) * math.prod(layer.kernel.shape)
         return y
 
     with watched(sublayers(model, (layers.Conv2D, layers.Dense, layers.SimpleRNN)), add):
