@@ -91,9 +91,10 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
     cells = [
-        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, best.verdict) for a, b, best in rows
+        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, best.verdict, best.answers)
+        for a, b, best in rows
     ]
-    return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict"])
+    return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict", "parts"])
 
 
 def title(findings):

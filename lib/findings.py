@@ -56,6 +56,12 @@ class Finding:
         return "-" if self.source == "none" else f"{Estimate(self.value, *self.interval):{self.unit}}{seeds}"
 
     @property
+    def answers(self):
+        """Which of its parts hold, in a sentence; "" of a claim of one."""
+        said = "; ".join(f"{part}: {answer}" for part, answer in self.parts.items())
+        return f"{said[0].upper()}{said[1:]}." if said else ""
+
+    @property
     def plain(self):
         """How it was tested, what came out and what that means, in sentences for a student."""
         if self.source == "none":
@@ -66,8 +72,7 @@ class Finding:
         meaning = self.means.get(self.verdict, VERDICTS[self.verdict][0])
         if self.paper.startswith("nothing"):
             meaning = meaning.replace("What the paper says", "What was expected")
-        answers = "; ".join(f"{part}: {answer}" for part, answer in self.parts.items())
-        return f"{self.how} {number} {meaning}{f' {answers[0].upper()}{answers[1:]}.' if answers else ''}"
+        return f"{self.how} {number} {meaning} {self.answers}".strip()
 
     def json(self):
         """A dict for JSON, in which None stands for what is no finite number."""

@@ -593,13 +593,13 @@ def test_devices_and_precisions_are_not_mixed():
 def test_table_prefers_what_was_recorded():
     quick = with_checks("C9", made_up("C11", profile="quick"), "quick")
     table = claims.table(headline(7.2), quick).set_index("id")
-    assert list(table.columns) == ["claim", "paper", "number", "recorded", "this run", "verdict"]
+    assert list(table.columns) == ["claim", "paper", "number", "recorded", "this run", "verdict", "parts"]
     assert table.loc["C11", "verdict"] == "reproduced"
     assert table.loc["C11", "recorded"].startswith("+0.20 pp [")
     assert table.loc["C11", "recorded"].endswith("], 5 seeds")
     assert table.loc["C11", "this run"].endswith("], 1 seed")
-    assert table.loc["C9"].tolist()[3:] == ["-", "3 of 3", "contradicted"]
-    assert table.loc["C12"].tolist()[3:] == ["-", "-", "not run"]
+    assert table.loc["C9"].tolist()[3:] == ["-", "3 of 3", "contradicted", ""]
+    assert table.loc["C12"].tolist()[3:] == ["-", "-", "not run", ""]
     assert claims.table([], quick).set_index("id").loc["C11", "verdict"] == "indicative"
 
 
