@@ -204,7 +204,8 @@ def test_a_deadline_stops_between_epochs_and_the_next_start_goes_on(monkeypatch,
 
 def test_a_run_that_would_not_get_to_a_checkpoint_in_time_is_not_begun(monkeypatch, capsys):
     """The first that would is taken instead."""
-    train.train(WANTED[0][0], 9, runs.LOCAL)  # something to learn from
+    train.train(WANTED[0][0], 9, runs.LOCAL)  # something to learn from, as if it were more than start-up
+    monkeypatch.setattr(grid.forecast, "_work", lambda flops, images: 2.0)
     slow, quick = WANTED[0], (replace(WANTED[0][0], n_train=80), 0)
     epochs = {60: 3600, 80: 1}
     monkeypatch.setattr(grid.forecast.Forecast, "epoch", lambda self, experiment: epochs[experiment.n_train])

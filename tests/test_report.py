@@ -314,7 +314,7 @@ def test_the_outlook_counts_missing_runs_and_learns_from_earlier_ones(desk):
     job = desk.job()
     assert f"2 of 2 pages to make, {len(wanted)} of {len(wanted)} runs to train: about " in report.outlook(job, PAGES)
     experiment, seed = wanted[0]
-    described = {"architecture": "resnet", "options": {}, "recipe": {"epochs": 2}}
+    described = {"architecture": "resnet", "options": {}, "dataset": "cifar10", "recipe": {"epochs": 2}}
     run = {"flops": 1e9, "n_train": 1000, "experiment": described}
     record(desk.path / "store", key=experiment.key(seed, "cifar10 False"), **run)
     record(desk.path / "store", **run | {"flops": 1e6, "n_train": 10})  # all of its minute is start-up
