@@ -90,10 +90,11 @@ def seeds(claim, profile, label="", seed=0, count=1):
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":
         return range(seed, seed + count)
-    reading = claim in ("C7", "C8", "C15") and "final" not in label
-    if reading or claim in ("first", "rates", "race") or "no norm" in label:
+    experiment = arms(claim, profile)[label]
+    reading = claim in ("C7", "C8", "C15") and not experiment.test
+    if reading or claim in ("first", "rates", "race") or experiment.options.get("norm", "own") is None:
         return range(1)
-    return range(5 if claim in FIVE_SEEDS or _canonical(arms(claim, profile).get(label)) in _five_seeded() else 3)
+    return range(5 if claim in FIVE_SEEDS or _canonical(experiment) in _five_seeded() else 3)
 
 
 @lru_cache(maxsize=1)
@@ -178,5 +179,5 @@ def fullest(stores, claim, seed=0, count=1, standin=False):
 
 
 def _canonical(experiment):
-    """An experiment (or None) as a hashable value, the same whether it went through JSON or not."""
-    return json.dumps(experiment and asdict(experiment), sort_keys=True)
+    """An experiment as a hashable value, the same whether it went through JSON or not."""
+    return json.dumps(asdict(experiment), sort_keys=True)
