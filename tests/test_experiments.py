@@ -60,11 +60,16 @@ def test_seeds_are_fixed_beforehand():
     def count(claim, label):
         return len(experiments.seeds(claim, "paper", label, seed=4, count=9))
 
-    assert count("C11", "tied n = 7") == count("C7", "P1 depth-1, final") == count("C1", "any") == 5
-    assert count("C3", "any") == count("B1", "any") == count("C2", "softplus") == 3
+    assert count("C11", "tied n = 7") == count("C7", "P1 depth-1, final") == count("C1", "conv stride, ReLU each") == 5
+    assert count("C3", "plain n = 3") == count("B1", "group norm") == count("C2", "softplus") == 3
     assert count("C15", "depth-1, P1, final") == count("C2", "ReLU") == 5  # as C7 and C1 take them
     assert count("C15", "1 step, final") == 3
-    assert count("C7", "P2 depth-1") == count("rates", "any") == count("C3", "plain n = 1, no norm, rate 0.1") == 1
+    assert (
+        count("C7", "P2 depth-1")
+        == count("rates", "tied, rate 0.1")
+        == count("C3", "plain n = 1, no norm, rate 0.1")
+        == 1
+    )
     assert list(experiments.seeds("C11", "quick", seed=4, count=2)) == [4, 5]
 
 
