@@ -303,9 +303,9 @@ def provenance(job, records):
 
 
 def _on(machine):
-    threads = f"{counted(machine['threads'], 'thread')}"
+    threads = counted(machine["threads"], "thread")
     precision = f" in {machine['precision']}" * bool(machine["precision"])  # a check without training has none
-    return f"{machine['device']} ({machine['cpu']}, {threads}){precision}"
+    return f"{machine.get('gpu') or machine['device']} ({machine['cpu']}, {threads}){precision}"
 
 
 def outlook(job, selected):
