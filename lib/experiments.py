@@ -57,8 +57,8 @@ NAMES = tuple(dict.fromkeys((*DESIGNS, *CHECKS)))
 # The pages and what they ask for.
 PAGES = {
     "01_data": ("C14",),
-    "02_cnn": ("C1", "C2", "C3", "C16", "baselines"),
-    "03_resnet": ("C4", "C5", "C6", "walk"),
+    "02_cnn": ("C1", "C2", "C3", "baselines"),
+    "03_resnet": ("C4", "C16", "C5", "C6", "walk"),
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
     "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shorter"),

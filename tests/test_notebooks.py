@@ -201,6 +201,19 @@ def test_a_page_asks_for_the_runs_that_it_is_known_to_need(path):
     assert asked <= {*experiments.PAGES[path.stem], *experiments.ALSO.get(path.stem, ())}
 
 
+@pytest.mark.parametrize("place", range(len(STORY)), ids=[path.stem for path in STORY])
+def test_what_a_page_judges_was_trained_by_then(place):
+    """Else its first making would say less than its second."""
+
+    def named(function, path):
+        code = "\n".join(cell.source for cell in cells(nbformat.read(path, 4)))
+        found = [name for name in re.findall(rf"{function}\(\"(\w+)\"", code) if name in experiments.DESIGNS]
+        return {repr(run) for run in experiments.wanted(found, "quick")}
+
+    trained = set().union(*(named(r"grid\.get", path) for path in STORY[: place + 1]))
+    assert named(r"claims\.show", STORY[place]) <= trained
+
+
 @pytest.mark.parametrize("path", [path for path in PATHS if path not in STORY], ids=lambda path: path.stem)
 def test_the_others_run_too(report, path):
     program = "from lib.report import *; sys.exit(main(['--profile', 'smoke'], pages={sys.argv[1]: ()}))"
