@@ -253,6 +253,13 @@ class Design:
             for text, recipe in (("paper", PAPER), ("modern", self.tuned["untied"]))
         }
 
+    def shallow(self):
+        """The rate of C12's depth-1 net by the modern recipe, chosen as those of C11's arms are."""
+        return {
+            f"depth-1, rate {rate}": self.cifar("paper_resnet", replace(MODERN, learning_rate=rate), final=False)
+            for rate in RATES
+        }
+
     def C11(self):
         shallow = max(1, self.deep - 1)
         label, equal = (EQUAL, EQUAL_PARAMETERS[EQUAL]) if self.full else (f"n = {shallow}", {"n": shallow})

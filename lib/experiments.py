@@ -37,6 +37,7 @@ DESIGNS = (
     "C5",
     "C16",
     "C6",
+    "shallow",
     "C12",
     "C13",
     "B2",
@@ -50,7 +51,20 @@ DESIGNS = (
 )
 FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 # What has one size, the full one: a smaller net or a shorter training would be another question, or take hours too.
-FULL_ONLY = ("C6", "first", "rates", "early", "budget", "race", "nearest", "precision", "shorter", "B3", "B4")
+FULL_ONLY = (
+    "C6",
+    "first",
+    "rates",
+    "shallow",
+    "early",
+    "budget",
+    "race",
+    "nearest",
+    "precision",
+    "shorter",
+    "B3",
+    "B4",
+)
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*DESIGNS, *CHECKS)))
 
@@ -62,7 +76,7 @@ PAGES = {
     "04_recnet_paper": ("C7", "C8", "C9", "C15", "nearest"),
     "05_equivalence": ("C10",),
     "06_recnet": ("C11", "early", "budget", "B1", "B3", "walk", "first", "rates", "shorter"),
-    "07_beyond": ("B2", "B7", "B4", "early", "C13", "C12", "B5", "B6"),
+    "07_beyond": ("B2", "B7", "B4", "early", "C13", "shallow", "C12", "B5", "B6"),
     "08_cost": (),
     "09_verdict": (),
 }
@@ -92,7 +106,7 @@ def seeds(claim, profile, label="", seed=0, count=1):
         return range(seed, seed + count)
     experiment = arms(claim, profile)[label]
     reading = claim in ("C7", "C8", "C15") and not experiment.test
-    if reading or claim in ("first", "rates", "race") or experiment.options.get("norm", "own") is None:
+    if reading or claim in ("first", "rates", "shallow", "race") or experiment.options.get("norm", "own") is None:
         return range(1)
     return range(5 if claim in FIVE_SEEDS or _canonical(experiment) in _five_seeded() else 3)
 
