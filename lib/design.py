@@ -76,9 +76,9 @@ FIRST = replace(MODERN, learning_rate=0.1, weight_decay=5e-4)
 FIRST_RATES = (0.05, 0.1, 0.2)
 EQUAL = "n = 2"
 
-# The peak rate of each arm at full scale, which the runs of `rates` chose on validation out of RATES.
+# The peak rate of each arm at full scale, which the runs of `rates` and `shallow` chose on validation out of RATES.
 RATES = (0.1, 0.2, 0.4)
-CHOSEN = {"tied": 0.4, "untied": 0.4, "equal parameters": 0.2}
+CHOSEN = {"tied": 0.4, "untied": 0.4, "equal parameters": 0.2, "depth-1": 0.1}
 
 # The nets of B3: tied ones below a size, and what they are to stand up to. The small one is B4's of three states, with
 # its rate, the only one it was tried with.
@@ -246,11 +246,12 @@ class Design:
         return arms
 
     def C12(self):
-        nets = {"depth-1": ("paper_resnet", {}), f"n = {self.deep}": ("resnet", {"n": self.deep})}
+        """Each net at its own rate by the modern recipe, and both at Keras' by the paper's."""
+        nets = {"depth-1": ("paper_resnet", "depth-1", {}), f"n = {self.deep}": ("resnet", "untied", {"n": self.deep})}
         return {
             f"{name}, {text}": self.cifar(net, recipe, self.size.long, **options)
-            for name, (net, options) in nets.items()
-            for text, recipe in (("paper", PAPER), ("modern", self.tuned["untied"]))
+            for name, (net, arm, options) in nets.items()
+            for text, recipe in (("paper", PAPER), ("modern", self.tuned[arm]))
         }
 
     def shallow(self):

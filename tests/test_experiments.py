@@ -140,6 +140,13 @@ def test_rates_are_those_that_the_recorded_runs_chose():
         assert f"{net}, rate {design.CHOSEN[arm]}" == best
 
 
+def test_the_shallow_net_takes_the_rate_that_its_recorded_runs_chose():
+    errors, whole = chosen("shallow")
+    assert whole
+    assert errors.idxmin() == f"depth-1, rate {design.CHOSEN['depth-1']}"
+    assert experiments.arms("C12", "paper")["depth-1, modern"].recipe.learning_rate == design.CHOSEN["depth-1"]
+
+
 @pytest.mark.parametrize("profile", experiments.PROFILES)
 def test_waterfall_changes_something_at_each_bar(profile):
     for a, b in itertools.pairwise(experiments.arms("B6", profile).values()):
