@@ -39,7 +39,8 @@ def stores(profile):
 def shown(profile):
     """All records that a page of a profile may show, but for the full-scale ones beside a smaller profile's."""
     records = [r for _, folder in stores(profile) for r in read(folder)]
-    return [r for r in records if r["data"]["standin"] == on_standin(profile, records)]
+    standin = on_standin(profile, records)
+    return [r for r in records if r["data"]["standin"] == standin]
 
 
 def on_standin(profile, records):

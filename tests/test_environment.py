@@ -90,7 +90,7 @@ def imported():
 
 def test_what_is_imported_is_pinned():
     ours = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"lib", "tests"}
-    optional = {"jax", "playwright"}  # KERAS_BACKEND=jax is the reader's choice; pytest-playwright brings its own
+    optional = {"playwright"}  # pytest-playwright brings its own
     pinned = {re.split(r"[\[=]", pin)[0] for pin in environment.pins() + environment.pins(EXTRAS)}
     distributions = metadata.packages_distributions()
     for module in set(imported()) - ours - optional - sys.stdlib_module_names:
