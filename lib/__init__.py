@@ -33,6 +33,7 @@ recorder     the command that runs what results/ lacks
 explore      what 10_explore plays with
 evaluate     the kept nets' test errors, computed again
 site         executed notebooks rendered to HTML
+kernels      what notebooks are executed in
 report       notebooks executed and rendered
 readme       the README's picture and table
 """

@@ -176,7 +176,8 @@ def execute(job, page, terminal):
     """
     import nbformat
     import papermill
-    from jupyter_client import AsyncKernelManager
+
+    from lib import kernels
 
     job.executed.mkdir(parents=True, exist_ok=True)
     part, failed = (job.executed / f"{page}.{state}.ipynb" for state in ("part", "failed"))
@@ -184,12 +185,6 @@ def execute(job, page, terminal):
     start, source, variables = time.monotonic(), job.source(page), environment(job)
     key, shows = job.key(page, source), job.shows(page, source)
     log = (job.executed / f"{page}.log").open("wb")
-
-    class Kernels(AsyncKernelManager):
-        async def start_kernel(self, **options):
-            # TensorFlow's notes at its start are not for the terminal; nobody else on this machine is to listen in
-            return await super().start_kernel(**options, env=variables, stderr=log, transport_encryption="auto")
-
     try:
         notebook = papermill.execute_notebook(
             nbformat.reads(source, 4),
@@ -203,7 +198,7 @@ def execute(job, page, terminal):
             iopub_timeout=60,  # a stall of the default 4 s, as a busy machine has them, would end the run
             coalesce_streams=True,
             shutdown_kernel="immediate",  # there is nothing to save, and a kernel asked politely may print an error
-            kernel_manager_class=Kernels,
+            kernel_manager_class=kernels.manager(variables, log),
         )
     except Exception as error:  # a failed cell, a dead kernel, a full disk, whatever there is
         if part.exists():
