@@ -190,6 +190,6 @@ def b7(arms):
     none, late, early = "no stage", "stage 3 alone", "stage 1 alone"
     costs = {a: arms.difference(a, none) for a in arms if a != none}
     later = arms.difference(late, early)
-    weights = "; ".join(f"{a} {runs[0].parameters:,}" for a, runs in arms.items())
+    weights = "; ".join(f"{a}: {runs[0].parameters:,}" for a, runs in arms.items())
     text = f"Minus no sharing: {each(costs)}. Weights: {weights}."
     return verdict(both(costs[late].above(0), later.above(0))), later, text

@@ -218,7 +218,7 @@ def so_far(name, records):
     if finding.verdict != "incomplete" or frame.empty:
         return ""
     errors = frame.assign(error=frame.test_error.fillna(frame.val_error)).groupby("arm", sort=False).error
-    arms = (f"{arm} {pm(e)} ({counted(len(e), 'seed')})" for arm, e in errors)
+    arms = (f"{arm}: {pm(e)} ({counted(len(e), 'seed')})" for arm, e in errors)
     return f"{finding.text} Errors in %: {'; '.join(arms)}."
 
 

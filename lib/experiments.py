@@ -138,10 +138,10 @@ def wanted(claims, profile, seed=0, count=1):
     return list(found.values())
 
 
-NUMBERS = ("seed", "n_train", "parameters", "flops", "train_error", "val_error", "test_error")
 FIELDS = (
     {"arm": str}
-    | dict.fromkeys(NUMBERS, float)
+    | dict.fromkeys(("seed", "n_train", "parameters", "flops"), int)
+    | dict.fromkeys(("train_error", "val_error", "test_error"), float)
     | dict.fromkeys(("experiment", "curve", "probes", "machine", "key"), object)
 )
 

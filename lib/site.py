@@ -276,9 +276,11 @@ def typeset(text):
 
 
 def _typeset(soup):
-    """All text of a page but code, formulae and drawings, typeset in place."""
+    """All text of a page but code and formulae, typeset in place."""
+    from bs4 import NavigableString
+
     for text in soup.find_all(string=True):
-        if not text.find_parent(["code", "pre", "math", "svg", "style"]):
+        if type(text) is NavigableString and not text.find_parent(["code", "pre", "math", "style"]):  # no comment
             closing = text[:1] in ("'", '"') and text.previous_sibling is not None  # behind a word in italics, say
             text.replace_with(typeset(f"x{text}")[1:] if closing else typeset(text))
 

@@ -187,4 +187,4 @@ def below_zero(family):
 
 def each(estimates, unit="pp"):
     """{name: Estimate} as a line of text."""
-    return "; ".join(f"{name} {estimate:{unit}}" for name, estimate in estimates.items())
+    return "; ".join(f"{name}: {estimate:{unit}}" for name, estimate in estimates.items())

@@ -484,7 +484,7 @@ def test_the_first_of_its_own_runs_tell_of_the_thesis_and_of_what_it_takes_to_ju
 def test_a_claim_whose_runs_are_not_all_there_shows_their_errors():
     made = [record(e, s, error=12.0 + s) for e in experiments.arms("B7", "paper").values() for s in range(3)]
     said = claims.so_far("B7", made[:4])
-    errors = r"Errors in %: no stage 13.0 ± 1.\d \(3 seeds\); stage 1 alone 12.0 \(1 seed\)."
+    errors = r"Errors in %: no stage: 13.0 ± 1.\d \(3 seeds\); stage 1 alone: 12.0 \(1 seed\)."
     assert re.fullmatch(f"Runs made: 4 of the 18 that it needs. {errors}", said)
     assert re.fullmatch(r"[+-].+ pp \[.+\], 3 seeds: \w+\.", claims.so_far("B7", made))
     assert claims.so_far("B7", []) == ""

@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 
 from lib import design, experiments, rules, runs
@@ -346,6 +347,8 @@ def test_select_leaves_out_what_is_missing_or_of_another_kind():
     assert len(experiments.select(full[1:], "C11", "quick")) == len(full) - 1
     assert experiments.select([], "C11", "quick").empty
     assert experiments.select([], "C11", "quick").columns[0] == "arm"
+    beside = pd.concat([experiments.select(full, "C11", "quick"), experiments.select([], "C11", "quick")])
+    assert beside.seed.dtype == int, "whole numbers stay whole beside a claim without runs"
     for others in (records("C11", "quick", standin=True), records("C11", "quick", version=0), records("C11", "smoke")):
         assert experiments.select(others, "C11", "quick").empty
     assert len(experiments.select(records("C11", "quick", standin=True), "C11", "quick", standin=True)) == len(full)

@@ -200,7 +200,7 @@ def test_estimates_as_text():
     assert f"{Estimate(60_000):images}" == "60,000 images"
     assert f"{Estimate(1.5e-15)}" == "1.5e-15"
     assert f"{Estimate(np.nan):%}" == "no value"
-    assert stats.each({"a": Estimate(1), "b": Estimate(2)}, "x") == "a 1.0 x; b 2.0 x"
+    assert stats.each({"a": Estimate(1), "b": Estimate(2)}, "x") == "a: 1.0 x; b: 2.0 x"
 
 
 @pytest.mark.parametrize("n", [8, 60, 100, 10_000])
