@@ -5,10 +5,12 @@ import signal
 import sys
 from collections.abc import Callable
 
+MARK = "\x1e"  # before each line that a kernel of the report has for the terminal, among the notes of libraries
+
 
 def say(line):
     """A line for the user, on stderr: what a command computes stays alone on stdout."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"{MARK * bool(os.environ.get('RECNET_REPORT'))}{line}", file=sys.stderr, flush=True)
 
 
 def ended(work: Callable, *expected, interrupted="interrupted"):

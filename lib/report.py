@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import signal
 import sys
 import time
@@ -148,15 +147,12 @@ class Terminal:
         self.whole = True
 
     def write(self, text):
-        """Takes what a kernel writes on stderr, as it comes; all but progress (TensorFlow's notes, warnings) is left
-        to the executed notebook."""
+        """Takes what a kernel writes on stderr, as it comes; all but what `commands.say` said (TensorFlow's notes,
+        warnings) is left to the executed notebook."""
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            if (
-                re.match(r"\[\d+ of \d+\] ", line)
-                or line.endswith("; waiting for it")
-                or line.startswith(("waiting while ", "the checkpoint of run "))
-            ):
+            _, said, line = line.partition(commands.MARK)
+            if said:
                 self.break_line()
                 print(f"  {line}", file=sys.stderr, flush=True)
 

@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
 
-from lib import claims, experiments, report, runs, site, train
+from lib import claims, commands, experiments, report, runs, site, train
 from lib.records import sealed
 
 PARAMETERS = 'profile = "quick"\nseed = 0\nseeds = 1'
@@ -83,6 +83,8 @@ def test_pages_are_executed_rendered_and_left_alone_while_nothing_changes(desk, 
     monkeypatch.setenv("DATA_DIR", "data")
     environment = dict(os.environ)
     desk.write("01_first", code("import os\nfrom lib import stats\nprint(profile, seed, seeds, os.environ)"))
+    noisy = "import sys\nfrom lib.commands import say\nprint('a warning', file=sys.stderr)\nsay('epoch 1')"
+    desk.write("02_second", code(noisy))
     assert desk.main("--profile", "smoke", "--seed", "3") == 0
     printed = desk.soup("01_first").main.find_all("pre")[-1].get_text()
     assert printed.startswith("smoke 3 1 ")
@@ -94,7 +96,7 @@ def test_pages_are_executed_rendered_and_left_alone_while_nothing_changes(desk, 
     assert re.search(r"^\[1 of 2\] 01_first \.\.\. \d+ s$", out, re.MULTILINE)
     assert re.search(r"^site/index.html is ready, after [\d.]+ (s|minutes)$", out, re.MULTILINE)
     assert "These are stand-in data; profile smoke takes no others" in out.splitlines()[-1]
-    assert not err, "no kernel warns"
+    assert err == "  epoch 1\n", "what is said to the user, and no warning of a kernel's"
 
     files = {path: path.stat().st_mtime_ns for path in desk.path.rglob("*.*")}
     assert desk.main("--profile", "smoke", "--seed", "3") == 0
@@ -325,8 +327,8 @@ def test_the_outlook_counts_missing_runs_and_learns_from_earlier_ones(desk):
 def test_terminal_shows_progress_and_no_noise(capsys):
     terminal = report.Terminal()
     terminal.start("[1 of 2] 01_first")
-    terminal.write("I0000 note\n[1 of 5] recnet: ep")
-    terminal.write("och 1\nrun ab is being trained by another process; waiting for it\nmore")
+    terminal.write(f"I0000 note\n{commands.MARK}[1 of 5] recnet: ep")
+    terminal.write(f"och 1\n{commands.MARK}run ab is being trained by another process; waiting for it\nmore")
     terminal.end("9 s")
     terminal.start("[2 of 2] 02_second")
     terminal.end("3 s")
