@@ -176,7 +176,7 @@ def first_runs(records):
     if _decided(records) or not (found := _first(records)):
         return ""
     bar = rules.PUBLISHED[7] + rules.COMPETENCE
-    return f"{found}; it is judged only if the mean without is at most {bar:.2f} %, so far {found.errors[1]:.2f} %"
+    return f"{found}; it is judged only if the untied net ends at {bar:.2f} % or less, so far {found.errors[1]:.2f} %"
 
 
 def _decided(records):
@@ -210,10 +210,12 @@ def _weights(run):
 
 def so_far(name, records):
     """What a claim's full-scale runs say, in sentences: its number and verdict, or the errors there are while they are
-    not all there; "" where none is."""
+    not all there (of C11 what `first_runs` says); "" where none is."""
     (finding,) = judge("paper", records, only=[name])
     if finding.source == "recorded":
         return f"{finding.shown}: {finding.verdict}."
+    if name == "C11" and (first := first_runs(records)):
+        return f"{first}."
     frame = experiments.select(records, name, "paper")
     if finding.verdict != "incomplete" or frame.empty:
         return ""
@@ -235,14 +237,13 @@ def show(name, profile, seed=0, seeds=1, short=False):
         records = runs.read(folder)
         judged += (judge(level, records, seed, seeds, fake, only=[name]) for fake in (False, True))
     (f,) = fullest(*judged)
+    full = "" if f.source == "recorded" else so_far(name, runs.read(runs.RESULTS))
     if short:
         text = f"**{f.id}, {f.claim}: {f.verdict}.** *The paper:* {f.paper}. {f.plain}"
+        text += f" *At full scale, so far:* {full}" * bool(full)
     else:
-        parts = {"The paper": f.paper, "In detail": f.text}
-        if f.source != "recorded":
-            parts["At full scale, so far"] = full = so_far(name, runs.read(runs.RESULTS))
-            if full.startswith(f.text):
-                del parts["In detail"]
+        detail = "" if full.startswith(f.text) else f.text
+        parts = {"The paper": f.paper, "In detail": detail, "At full scale, so far": full}
         text = f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
         text += "".join(f"\n>\n> *{head}:* {said}" for head, said in parts.items() if said)
     display(Markdown(text))

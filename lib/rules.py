@@ -306,7 +306,7 @@ def c11(arms, rates):
     best = {a.split(", ")[0]: a for a in trials}  # the last of an arm is that with its best rate
     strong = ANSWER[both(bool(judged), good, d.below(STRONG))]
     text = f"{tied} minus {untied} {d:pp}; within {STRONG} pp: {strong}; {fewer:.1f} times fewer parameters; R, which "
-    text += f"needs untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%}; "
+    text += f"needs untied to beat E: {kept}; untied {level:%}, to be at most {Estimate(bar):%} at this depth; "
     text += f"{equal} (E) minus untied {gain:pp}." + f" Best on validation: {'; '.join(best.values())}." * bool(best)
     return word if judged else "not testable", d, text
 
@@ -340,7 +340,7 @@ def c12(arms):
     "What might help",
     how="Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
     paper="RecNets might do better without dropout, with other unrolls or activations (7)",
-    quantity="error of the true RecNet, without minus with dropout",
+    quantity="error of the true RecNet, without minus with dropout, before Holm's correction",
     means={
         "reproduced": "All of it helps.",
         "partly": "Some of it helps.",
@@ -443,8 +443,8 @@ def c16(arms):
     others = {a: arms.difference(a, "MNIST CNN") for a in arms.named("MNIST", but=["CNN"])}
     drops = pd.DataFrame([run.probes["drops_end"] for run in arms[pairs[0][1]]]).mean()
     rises = (drops - drops["none"]).drop("none")
-    got = "; ".join(f"{a} {there[a].sum()} of {len(there[a])}" for a in pairs[0])
+    got = "; ".join(f"{a}: {there[a].sum()} of {len(there[a])}" for a in pairs[0])
     text = f"To {LEARNT} %, {plain} minus {residual}: {saved:epochs}; got there: {got}. MNIST, "
     text += f"shifted: {each(shifts, '%')}; minus the CNN: {each(others)}. "
-    text += f"One of {len(rises)} steps is worth {rises.min():.2f} to {rises.max():.2f} pp."
+    text += f"Any one of {len(rises)} steps left out costs {rises.min():.2f} to {rises.max():.2f} pp."
     return "completed", saved, text

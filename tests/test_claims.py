@@ -470,7 +470,7 @@ def test_the_first_of_its_own_runs_tell_of_the_thesis_and_of_what_it_takes_to_ju
         r"8.5 % without \(44 .*\): \+1.50 pp \[.+\], 1 seed;",
         said,
     )
-    assert said.endswith("if the mean without is at most 7.67 %, so far 8.50 %")
+    assert said.endswith("it is judged only if the untied net ends at 7.67 % or less, so far 8.50 %")
     assert claims.first_runs(pairs).startswith(f"{claims.interim(pairs)[0]};")
     assert claims.interim(pairs)[0].endswith(", 2 seeds")
     shown = claims.table(pairs[:3], []).set_index("id").recorded
@@ -479,6 +479,7 @@ def test_the_first_of_its_own_runs_tell_of_the_thesis_and_of_what_it_takes_to_ju
     shorter = pairs_of("shorter")
     assert claims.first_runs(shorter) == claims.first_runs(pairs)
     assert claims.first_runs([*shorter, *pairs[:3]]) == said  # its own are there: they go first
+    assert claims.so_far("C11", shorter) == f"{claims.first_runs(shorter)}."
 
 
 def test_a_claim_whose_runs_are_not_all_there_shows_their_errors():
