@@ -1,6 +1,7 @@
 """Numbers in sentences, and what shows them in a notebook."""
 
 import inspect
+import re
 import textwrap
 
 import pandas as pd
@@ -66,6 +67,11 @@ def say(text):
 def show(*objects):
     """Shows the source of functions, classes or methods, so that a notebook need not repeat what it calls."""
     say("```python\n" + "\n\n".join(textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects) + "\n```")
+
+
+def spaced(name):
+    """A state's name for tables: stage2_step1 becomes "stage 2, step 1"."""
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", name.replace("_", ", "))
 
 
 def short(value, form=".3g"):
