@@ -29,11 +29,11 @@ claim = CLAIMS.claim
 @claim(
     "C1",
     "A CNN on MNIST",
-    how="The paper's small CNN was trained, on digits that the paper leaves open: at full scale, five draws of them.",
+    how="The paper's small CNN was trained. It does not say on which digits: at full scale we took five random draws.",
     paper="describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
     quantity="test error on 1,000 images",
     unit="%",
-    means={"completed": "The paper gives no number; this one fills the gap. (The seeds are those of each draw.)"},
+    means={"completed": "The paper gives no number; this one fills the gap. (Each draw was trained with so many seeds.)"},
 )
 def c1(arms):
     """`completed`: the missing number; the interval is over subsets where there are several."""
