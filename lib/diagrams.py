@@ -32,6 +32,11 @@ class _Sheet:
         self.ax = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
         self.ax.axis("off")
 
+    def crop(self, width):
+        """Leaves off what is right of `width`."""
+        self.figure.set_figwidth(width)
+        self.ax.set_xlim(0, width)
+
     def text(self, x, y, text, size=9, **style):
         self.ax.text(x, y, text, size=size, **{"ha": "center", "va": "center", "linespacing": 1.25} | style)
 
@@ -116,9 +121,9 @@ def block(*blocks, labels=()):
     pitch = 1.5 if labels else 1.3
     sheet, alt = _Sheet(pitch * len(blocks)), []
     for row, layer in enumerate(blocks):
-        parts, y, label = _parts(layer), pitch * (row + 1) - 0.33, labels[row] if labels else "a block"
+        parts, y, label = _parts(layer), pitch * (row + 1) - 0.45, labels[row] if labels else "a block"
         step, end, shortcut = (WIDTH - 0.8) / len(parts), 0.2, ""
-        sheet.heading(y - 1.02, label if labels else "")
+        sheet.heading(y - 0.85, label if labels else "")
         sheet.text(0.1, y, "x")
         for i, (text, kind) in enumerate(parts):
             x = 0.4 + step * (i + 0.5)
@@ -161,7 +166,7 @@ def unrolled(*stages):
         if looped or not tied:
             sheet.heading(y - 0.45, stage.name)
         alt.append(f"{stage.name}, {f'a loop of {stage.depth}' if looped else 'its steps'}: {', '.join(words)}")
-    sheet.text(0.1, 1.1 * len(rows) + 0.1, "W: the weights of a step; N: its norm", ha="left", size=8)
+    sheet.text(0.1, 1.1 * len(rows) + 0.1, "W: the weights of a step; N: its norm", ha="left")
     return Picture(sheet.figure, f"Stages unrolled, W being the weights of a step and N its norm. {'; '.join(alt)}.")
 
 
@@ -181,7 +186,7 @@ def net(model):
     rows.append(("head", [(model.average, 1), (model.logits, 1)], (1, model.logits.units)))
     over = [0.62 * any(getattr(layer, "shortcut", False) for layer, _ in blocks) for _, blocks, _ in rows]
     under = [0.28 * any(times > 1 for _, times in blocks) for _, blocks, _ in rows]
-    sheet, alt, y = _Sheet(sum(over + under) + 1.02 * len(rows)), [], -0.4
+    sheet, alt, y, right = _Sheet(sum(over + under) + 1.02 * len(rows)), [], -0.4, 0
     for row, (name, blocks, shape) in enumerate(rows):
         y, end, words = y + 1.02 + over[row] + (under[row - 1] if row else 0), 0.12, []
         sheet.heading(y - 0.46 - over[row], f"{name}: {_size(shape)}")
@@ -202,9 +207,12 @@ def net(model):
                 words += [f"shortcut {text}".replace("\n", " ") for text, _ in side]
             if times > 1:
                 sheet.loop(left + 0.2, end - 0.08, y + 0.32, times)
+                right = max(right, end + 0.55)  # with its number
                 words.append(f"the last two {times} times")
         sheet.arrow((end, y), (end + 0.2, y))
+        right = max(right, end + 0.3)
         alt.append(f"{name}, {_size(shape)}: {', '.join(words)}")
+    sheet.crop(right)
     return Picture(sheet.figure, f"A net, a row a stage. {'. '.join(alt)}.")
 
 
@@ -226,7 +234,7 @@ def side_by_side(*models, labels=()):
                 sheet.arrow((x - 1.2, y - 0.14), (x - 1.32, y - 0.14), (x - 1.32, y + 0.14), (x - 1.2, y + 0.14))
             end = y + 0.22
             sheet.box(x, y, name, COLOURS["untied" if name in common else "tied"], 2.4, 0.44)
-            sheet.text(x + 1.25, y, _size(layer.output.shape), ha="left", size=8)
+            sheet.text(x + 1.25, y, _size(layer.output.shape), ha="left")
         alt.append(f"{label}: {', '.join(names)}".replace("\n", " "))
     others = dict.fromkeys(name for names in titles for name in names if name not in common)
     alt.append(f"Not in all of them: {', '.join(others)}")

@@ -3,12 +3,16 @@
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lib.pictures import mix
 from lib.prose import short
 
-SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))  # of a point, where its label may stand
+# Where around a point its label may stand, in halves of its size, and how far off, in inches.
+SIDES = [(x, y) for x in (1, 0, -1, 0.5, -0.5) for y in (0, 1, -1) if x in (1, -1) or y]
+DISTANCES = (0.08, 0.15, 0.25, 0.4, 0.6, 0.8, 1.1, 1.4)
+LEADER = 0.12  # inches off from which a line leads from a label to its point
 
 
 def log_axis(axis):
@@ -20,38 +24,57 @@ def log_axis(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
+def spread(places, gap):
+    """Places in rising order, moved apart as little as it takes to be `gap` from each other."""
+    places = np.array(places, float)
+    for _ in range(500):
+        overlap = np.clip(gap - np.diff(places), 0, None) / 2
+        places[:-1] -= overlap
+        places[1:] += overlap
+    return places
+
+
 def label_ends(ax, ends):
     """A label right of the panel for each line, [(x, y of its end, text, colour)]; those that overlap move apart."""
     ends = sorted(ends, key=lambda end: end[1])
     ax.autoscale_view()  # else the limits are not known before the figure is drawn
     places = (ax.transScale + ax.transLimits).transform([end[:2] for end in ends])[:, 1]
     gap = 0.2 / (ax.figure.get_size_inches()[1] - 0.6)  # a line of text, as a share of the panel's height
-    for _ in range(500):
-        overlap = np.clip(gap - np.diff(places), 0, None) / 2
-        places[:-1] -= overlap
-        places[1:] += overlap
-    for (*end, text, colour), place in zip(ends, places, strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "lw": 0.9, "ls": (0, (1, 3)), "shrinkB": 3, "relpos": (0, 0.5)}
+    for (*end, text, colour), place in zip(ends, spread(places, gap), strict=True):
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.8, "ls": (0, (3, 1.5)), "shrinkB": 3, "relpos": (0, 0.5)}
         style = {"va": "center", "color": mix(colour, "black", 0.35), "arrowprops": leader, "annotation_clip": False}
-        ax.annotate(text, end, (1.04, place), textcoords="axes fraction", **style)
+        ax.annotate(text, end, (1.07, place), textcoords="axes fraction", **style)
 
 
 def label_points(ax, points, lines=()):
-    """A label beside each point, [(x, y, text, colour)], in the first place around it that is free, also of the lines
-    [(x of its points, y of them)]."""
-    ax.autoscale_view()
-    size = ax.figure.get_size_inches() - (1, 0.8)  # of the panel, about
-    spots = (ax.transScale + ax.transLimits).transform([p[:2] for p in points]) * size
-    taken = [(spot, 0.06) for spot in spots]  # what is on the panel: centre and half its size, in inches
-    for line in lines:
-        ends = (ax.transScale + ax.transLimits).transform(np.transpose(line)) * size
-        taken += [(spot, 0.02) for a, b in pairwise(ends) for spot in np.linspace(a, b, 40) if np.isfinite(spot).all()]
+    """A label for each point, [(x, y, text, colour)], as near as there is room within the panel, which the lines
+    [(x of their points, y of them)] take away too; from one that is not beside its point a thin line leads there."""
+    ax.figure.draw_without_rendering()  # else places are not known
+    corner, panel = ax.bbox.min / ax.figure.dpi, ax.bbox.size / ax.figure.dpi
+
+    def inches(x, y):
+        return ax.transData.transform(np.transpose((x, y))) / ax.figure.dpi - corner
+
+    spots = inches(*zip(*(point[:2] for point in points), strict=True))
+    ways = [way for line in lines for way in pairwise(inches(*line))]
+    taken = [(spot, 0.06) for spot in spots]  # what is on the panel: centre and half its size
+    taken += [(at, 0.03) for way in ways for at in np.linspace(*way, 40) if np.isfinite(at).all()]
     for (*point, text, colour), spot in zip(points, spots, strict=True):
-        half = np.array([0.039 * len(text), 0.07])
-        shifts = [(half + distance) * side for distance in (0.08, 0.2) for side in SIDES]
-        shifts = [shift for shift in shifts if (spot + shift - half).min() > 0] or shifts  # on no axis
-        free = [s for s in shifts if all(np.any(abs(spot + s - at) > half + other) for at, other in taken)]
-        shift = (free or shifts)[0]
-        taken.append((spot + shift, half))
-        style = {"ha": "center", "va": "center", "size": 9, "color": mix(colour, "black", 0.35)}
+        half = np.array([TextPath((0, 0), text, size=9).get_extents().width / 144 + 0.04, 0.07])
+        centres, sizes = np.array([at for at, _ in taken]), np.array([np.broadcast_to(size, 2) for _, size in taken])
+        choices = []
+        for shift in ((half + distance) * side for distance in DISTANCES for side in SIDES):
+            off = np.clip(0, shift - half, shift + half)  # from the point to the nearest place of its label
+            far = np.hypot(*off)
+            way = [spot + off * share for share in np.arange(0.1, 1, 0.03 / far)] if far > LEADER else []
+            outside = (spot + shift < half).any() or (spot + shift > panel - half).any()
+            hidden = np.all(abs(spot + shift - centres) < half + sizes, axis=1).sum()
+            crossed = sum(np.all(abs(at - centres) < sizes, axis=1).any() for at in way)
+            choices.append((1e4 * outside + 100 * hidden + 5 * crossed + 10 * far, shift, off, way))
+        _, shift, off, way = min(choices, key=lambda choice: choice[0])
+        taken += [(spot + shift, half + np.array((0.06, 0))), *((at, 0.02) for at in way)]
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
+        leader["relpos"] = (off - shift + half) / (2 * half)
+        style = {"ha": "center", "va": "center", "size": 9, "color": mix(colour, "black", 0.35), "in_layout": False}
+        style |= {"arrowprops": leader} if way else {}
         ax.annotate(text, point, 72 * shift, textcoords="offset points", **style)

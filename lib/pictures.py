@@ -14,9 +14,9 @@ from matplotlib import rc
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with any kind of colour vision. These four mean the same in every figure.
+# Okabe and Ito's colours, told apart with any kind of colour vision. They mean the same in every figure.
 COLOURS = {"tied": "#D55E00", "untied": "#0072B2", "plain": "#009E73", "paper": "#000000"}
-PANEL, INK = "#FCFBF8", "#222222"  # light in dark mode too, where a figure is a card
+PANEL, INK, GREY = "#FCFBF8", "#222222", "#666666"  # in dark mode the page turns them round; grey: of no family
 WIDTH = 6.8  # inches, of every figure
 DASHED = {"color": COLOURS["paper"], "lw": 1.2, "ls": (0, (6, 3))}  # to compare with: the paper's value, a margin
 
@@ -88,6 +88,14 @@ def mix(colour, other, share):
     return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
 
 
+def _readable(ax):
+    """Turns the numbers in the cells of a heat map white where that has the contrast of 4.5 to 1, else black."""
+    for text, fill in zip(ax.texts, ax.collections[0].get_facecolors(), strict=True):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill[:3]]
+        luminance = np.dot(linear, (0.2126, 0.7152, 0.0722))
+        text.set_color("white" if 1.05 / (luminance + 0.05) >= 4.5 else "black")
+
+
 def photographs(images, captions=(), columns=10, rows=(), what="images", size=0.6):
     """Images, each (H, W[, C]), uint8 or 0..1, or None for a gap, in a grid of squares of `size` inches.
 
@@ -155,8 +163,9 @@ def course(image, chances, classes, label, trained):
     photo.axis("off")
     names = [f"{name} (true)" if i == label else name for i, name in enumerate(classes)]
     sns.heatmap(pd.DataFrame(chances, names), ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, annot=True, fmt=".0f")
+    _readable(ax)
     ax.axvline(trained + 1, **DASHED)
-    ax.set(xlabel="step of the last stage; dashed: the end of what was trained", ylabel="")
+    ax.set(xlabel="step of the read-out; dashed: the end of what was trained", ylabel="")
     ax.tick_params("y", rotation=0)
     figure.tight_layout()
     said = ", ".join(f"{t}: {classes[c.argmax()]} {c.max():.0f} %" for t, c in enumerate(chances.T))
@@ -174,9 +183,11 @@ def confusion(labels, predictions, classes):
     figure = Figure((WIDTH, 5.4), layout="constrained")
     ax = figure.subplots()
     sns.heatmap(wrong, ax=ax, cmap="Oranges", annot=counts, fmt="d", cbar=False, linewidths=1, linecolor=PANEL)
+    _readable(ax)
     ax.tick_params("x", rotation=45, rotation_mode="xtick")
     ax.set(xlabel="prediction", ylabel="label")
     worst = wrong.melt(ignore_index=False).nlargest(5, "value").itertuples()
     most = "; ".join(f"{label} as {guess}, {n}" for label, guess, n in worst)
-    alt = f"Confusion of {counts.sum()} images, {wrong.to_numpy().sum()} wrong. Most often: {most}."
-    return Picture(figure, alt, finding=f"Most often (label as prediction): {most}.")
+    images = f"{counts.sum():,} images, {wrong.to_numpy().sum():,} wrong"
+    alt = f"Confusion, in counts of {images}. Most often: {most}."
+    return Picture(figure, alt, finding=f"Counts of {images}. Most often (label as prediction): {most}.")

@@ -1,7 +1,8 @@
 """The plots: one function a kind, runs or arrays in, a `Picture` with its alternative text out.
 
 A `frame` is what `grid.get` returns: a row a run, its arm in the column `arm`. It may be empty (nothing recorded yet):
-then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own.
+then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own. A colour means
+the same in all of them: untied is blue, tied orange, plain green, and all else grey.
 """
 
 import re
@@ -15,14 +16,14 @@ from matplotlib.ticker import MaxNLocator
 
 from lib import stats
 from lib.design import layers
-from lib.labels import label_ends, label_points, log_axis
-from lib.pictures import COLOURS, DASHED, INK, PANEL, WIDTH, Picture, mix, nothing
-from lib.prose import counted, extremes, is_small, pm, short
+from lib.labels import label_ends, label_points, log_axis, spread
+from lib.pictures import COLOURS, DASHED, GREY, INK, PANEL, WIDTH, Picture, mix, nothing
+from lib.prose import counted, is_small, pm, short
 
-OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#882255", "#999933")  # the last two are Tol's, as safe
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
-FAMILIES = {"untied": "untied|residual|resnet|depth-1", "tied": "tied|recnet", "plain": "plain"}
-MARKERS = ".s^vDP"
+FAMILIES = {"untied": "untied|residual|resnet|depth-1|equal parameters", "tied": "tied|recnet|states", "plain": "plain"}
+MARKERS = "os^vDP"
+THIN = 8  # runs in a panel up to which each has a thin line of its own
 
 
 def probe(frame, name, field=None):
@@ -40,6 +41,25 @@ def probe(frame, name, field=None):
     return found
 
 
+def _digits(value):
+    """A measured number, with the same digits in labels and captions."""
+    return short(value, "#.3g")
+
+
+def _extremes(values, where="", text=_digits):
+    """The lowest and the highest of {label: number} in the form `text`, as a sentence; "" where there are not two."""
+    if len(values) < 2:
+        return ""
+
+    def named(most):
+        shown = text(most(values.values()))
+        first, *others = (label for label, value in values.items() if text(value) == shown)
+        return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
+
+    low, high = map(named, (min, max))
+    return f"All{where}: {text(max(values.values()))}." if low == high else f"Lowest{where}: {low}; highest: {high}."
+
+
 def _name(measure):
     """The column "val_error" -> "validation error, %"."""
     words = {"val": "validation", "train": "training"}
@@ -51,24 +71,25 @@ def _panel(height, columns=1):
     return figure, figure.subplots(1, columns, sharey=True)
 
 
-def _places(labels):
-    """{label: (its family or None, its place among the labels of that family from 1 on, how many these are)}."""
-    family = {x: next((f for f, words in FAMILIES.items() if re.search(words, x.lower())), None) for x in labels}
-    members = {own: [label for label in family if family[label] == own] for own in family.values()}
-    return {label: (own, members[own].index(label) + 1, len(members[own])) for label, own in family.items()}
+def family(label):
+    """The family that a label names, or None."""
+    return next((name for name, words in FAMILIES.items() if re.search(words, label.lower())), None)
 
 
-def colours(labels):
-    """{label: colour}: its family's where the label names it, paler for earlier members; else one of the others."""
-    return {
-        label: mix(COLOURS[own], "white", 0.6 * (1 - place / many)) if own else OTHERS[place % len(OTHERS) - 1]
-        for label, (own, place, many) in _places(labels).items()
-    }
+def colour(label):
+    """The colour of a label's family."""
+    return COLOURS.get(family(label), GREY)
 
 
-def _markers(labels):
-    """{label: marker}: members of one family have shades of one colour, so each has a shape of its own as well."""
-    return {label: MARKERS[(many - place) % len(MARKERS)] for label, (_, place, many) in _places(labels).items()}
+def styles(labels):
+    """{label: (colour, marker)} for the lines of one panel: the last of each family has its colour and a disc, those
+    before it darker ones and other shapes."""
+    families = [family(label) for label in labels]
+    found = {}
+    for i, label in enumerate(labels):
+        many, place = families.count(families[i]), families[: i + 1].count(families[i])
+        found[label] = mix(colour(label), "black", 0.55 * (1 - place / many)), MARKERS[(many - place) % len(MARKERS)]
+    return found
 
 
 def _size(frame):
@@ -100,25 +121,36 @@ def _table(values, log=False):
     return (table[table > 0] if log else table).dropna(axis=1, how="all")
 
 
-def _draw(ax, series, shade, style="-", log=False):
-    """The runs of each label thin, their mean thick. Returns their ends, {label: end}, and their courses in words."""
+def _draw(ax, series, look, line="-", log=False, trained=None):
+    """The runs of each label thin, if they are few, their mean thick, dashed beyond {label: its last trained step}.
+
+    Returns their ends, {label: end}, and their courses in words.
+    """
     tables = {label: table for label, values in series.items() if (table := _table(values, log)).size}
     steps = list(dict.fromkeys(step for table in tables.values() for step in table))
-    named = any(isinstance(step, str) for step in steps)
+    named, few = any(isinstance(step, str) for step in steps), sum(map(len, tables.values())) <= THIN
     if named:
         names = [re.sub(r"stage(\d+)_step(\d+)", r"\1.\2", step) for step in steps]
-        ax.set_xticks(range(len(steps)), names, size=10 if len(steps) < 16 else 7.5)
+        if len(steps) > 15:  # there is room for the odd ones, and for a word below them
+            names = ["" if name[-1] in "02468" else name if name[0].isdigit() else f"\n{name}" for name in names]
+        ax.set_xticks(range(len(steps)), names)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ends, courses, markers = {}, [], _markers(shade)
+    ends, courses = {}, []
     for label, table in tables.items():
-        x, mean, colour = [steps.index(step) if named else step for step in table], table.mean(), shade[label]
-        ax.plot(x, table.to_numpy().T, style, color=colour, lw=0.7, alpha=0.5)
-        marker = {"marker": markers[label], "ms": 6 if markers[label] == "." else 4, "markevery": -(-len(x) // 16)}
-        ax.plot(x, mean, style, color=colour, lw=1.8, **marker)
-        first, last = (short(value, "#.3g") for value in (mean.iloc[0], mean.iloc[-1]))
-        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", colour)
-        courses.append(f"{label} from {first} to {last}")
+        x, mean, (shade, marker) = [steps.index(step) if named else step for step in table], table.mean(), look[label]
+        known = sum(step <= (trained or {}).get(label, np.inf) for step in x)
+        for part, style in [(slice(known), line)] + [(slice(known - 1, None), "--")] * (known < len(x)):
+            if few:
+                ax.plot(x[part], table.to_numpy().T[part], ls=style, color=shade, lw=0.7, alpha=0.5)
+            marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 16)}
+            ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
+        first, last = (_digits(value) for value in (mean.iloc[0], mean.iloc[-1]))
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", shade)
+        course = f"from {first} to {last}"
+        if line == "none":
+            course = f"between {_digits(mean.min())} and {_digits(mean.max())}"
+        courses.append(f"{label} {course}")
     return ends, courses
 
 
@@ -136,32 +168,40 @@ def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
     if log:
         log_axis(figure.axes[0].yaxis)
     label_ends(ax, ends.values())
-    return Picture(figure, f"{ylabel} by {xlabel}. First to last: {'; '.join(courses)}.".replace("\n", " "))
+    return Picture(figure, f"{ylabel} by {xlabel}. {'; '.join(courses)}.".replace("\n", " "))
 
 
-def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=False):
+def _unnumbered(ends):
+    """The same ends with the labels alone, where the last value is one like any other."""
+    return {label: (*end, label, shade) for label, (*end, _, shade) in ends.items()}
+
+
+def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=False, joined=True):
     """A line a label. series: {label: values}, values a sequence (steps from 0), {step: value}, or a list of these.
 
-    A step is a number or a name ("stage2_step1"). A list is of runs, thin lines with their mean. reference:
-    {label: value}, lines across. trained: marks this step. log: of the y axis, on which 0 is left out.
+    A step is a number or a name ("stage2_step1"). A list is of runs: their mean, with a thin line each where they are
+    few. reference: {label: value}, lines across. trained: {label: step}, marked, and dashed beyond. log: of the y axis,
+    on which 0 is left out. joined: False for steps without an order, which get dots alone.
     """
     figure, ax = _panel(3.5)
-    ends, courses = _draw(ax, series, colours(series), log=log)
-    if trained is not None:
-        ax.axvline(trained, color=INK, lw=1, ls=":")
-        ax.text(trained, 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
-        courses.append(f"trained with {trained} steps")
-    return _finish(figure, ends, courses, ylabel, xlabel, reference, log)
+    ends, courses = _draw(ax, series, styles(series), "-" if joined else "none", log, trained)
+    if trained:
+        steps = sorted(set(trained.values()))
+        for step in steps:
+            ax.axvline(step, color=INK, lw=1, ls=":")
+        ax.text(np.mean(steps), 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
+        courses.append(f"trained with {' and '.join(map(str, steps))} steps")
+    return _finish(figure, ends if joined else _unnumbered(ends), courses, ylabel, xlabel, reference, log)
 
 
 def learning_curves(frame, paper=None):
     """Error against epoch: validation and, dashed, training as Keras prints it meanwhile. paper: {label: error}."""
     figure, ax = _panel(3.5)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ends, courses, shade, arms = {}, [], colours(frame.arm.unique()), frame.groupby("arm", sort=False)
+    ends, courses, look, arms = {}, [], styles(frame.arm.unique()), frame.groupby("arm", sort=False)
     for what, column, style in (("while training", "train_error", "--"), ("validation", "val_error", "-")):
         series = {arm: [{e["epoch"]: e[column] for e in c} for c in rows.curve] for arm, rows in arms}
-        found, words = _draw(ax, series, shade, style)
+        found, words = _draw(ax, series, look, style)
         ends |= found
         courses += [f"{what}: {', '.join(words)}"] if words else []
     ax.set_title("dashed: while training; solid: validation")
@@ -169,18 +209,18 @@ def learning_curves(frame, paper=None):
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
     if {epoch for epoch, *_ in ends.values()} == {1}:
         ax.set_xticks([1])  # else there would be fractions of an epoch
-    picture.finding = _size(frame) + extremes(last, " at the end")
+    picture.finding = _size(frame) + _extremes(last, " at the end")
     return picture
 
 
 def gradients(frame):
     """Norm of the loss gradient for each 3x3 convolution, first layer to last, before training and after one epoch."""
     figure, panels = _panel(3.5, 2)
-    courses, shade = [], colours(frame.arm.unique())
+    courses, look = [], styles(frame.arm.unique())
     for ax, when, title in zip(panels, ("start", "epoch1"), ("before training", "after epoch 1"), strict=True):
         found = probe(frame, f"gradients_{when}", "layers").items()
         series = {arm: [dict(zip(np.linspace(0, 1, len(r)), r, strict=True)) for r in runs] for arm, runs in found}
-        ends, words = _draw(ax, series, shade, log=True)
+        ends, words = _draw(ax, series, look, log=True)
         ax.set_title(title)
         courses.append(f"{title}: {', '.join(words)}")
     picture = _finish(
@@ -205,21 +245,20 @@ def steepness(frame):
 
 def readouts(frame):
     """Error read out after every step of the last stage and, for tied nets, past the number of steps trained with."""
-    found, series, counts = probe(frame, "readouts_end"), {}, set()
+    found, series, trained = probe(frame, "readouts_end"), {}, {}
     for arm, runs in found.items():
         first = runs[0].get("first", 0)  # not in older records, of nets that can be read out from the start
-        counts.add(first + len(runs[0]["trained"]) - 1)
+        trained[arm] = first + len(runs[0]["trained"]) - 1
         series[arm] = [
             dict(enumerate(run["trained"], first)) | {int(t): e for t, e in run["beyond"].items()} for run in runs
         ]
-    trained = counts.pop() if len(counts) == 1 else None
-    picture = per_step(series, "error, %", "step of the last stage", trained=trained)
+    picture = per_step(series, "error, %", "step of the read-out", trained=trained)
     last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
-    picture.finding = _size(frame) + extremes(last, " after the last trained step")
+    picture.finding = _size(frame) + _extremes(last, " after the last trained step")
     for arm, runs in found.items():
         if beyond := runs[0]["beyond"]:
             step = max(beyond, key=int)
-            picture.finding += f" After {step} steps: {arm}, {np.mean([run['beyond'][step] for run in runs]):.1f}."
+            picture.finding += f" After {step} steps: {arm}, {_digits(np.mean([run['beyond'][step] for run in runs]))}."
     return picture
 
 
@@ -229,31 +268,34 @@ def functions(x, curves):
     gap = np.asarray(second) - np.asarray(first)
     top = np.abs(gap).argmax()
     series = {label: dict(zip(x, y, strict=True)) for label, y in (curves | {f"{b} minus {a}": gap}).items()}
-    return per_step(series, "f(x)", "x", {f"largest gap, at x = {x[top]:.2g}": gap[top]})
+    figure, ax = _panel(3.5)
+    ends, courses = _draw(ax, series, styles(series))
+    return _finish(figure, _unnumbered(ends), courses, "f(x)", "x", {f"largest gap, at x = {x[top]:.2g}": gap[top]})
 
 
 # Dots, the text at their right end, colour; interval and centre, if not those of the mean; where a bar to it starts.
-_Row = namedtuple("_Row", "values text colour interval left centre", defaults=(None, None, None))
+_Row = namedtuple("_Row", "values text colour interval left centre", defaults=(GREY, None, None, None))
 
 
-SEEDS = "dots are seeds, the line is the 95 % interval, ± the standard deviation"
-ROUNDS = "dots are rounds, bars their medians (and these as shares of the fastest)"
+SEEDS = "Dots are seeds, lines 95 % intervals, ± the standard deviation."
+ROUNDS = "Dots are rounds, bars their medians (and these as shares of the fastest)."
 
 
-def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
-    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them."""
+def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
+    """A row a label, {label: _Row}, from top to bottom; lines: {label: value}, dashed, across them; dots: what they
+    are, where a row has several."""
     if not rows:
         return nothing()
     lines = lines or {}
     figure, ax = _panel(0.85 + 0.36 * len(rows) + 0.2 * len(lines))
-    for i, (values, text, colour, interval, left, centre) in enumerate(rows.values()):
+    for i, (values, text, shade, interval, left, centre) in enumerate(rows.values()):
         mean, low, high, _ = stats.mean(values)
         mean = mean if centre is None else centre
         if left is not None:
-            ax.barh(i, mean - left, 0.6, left=left, color=mix(colour, PANEL, 0.6))
-        ax.plot(interval or (low, high), [i, i], color=colour)
-        ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=colour, ms=13, mew=1.8)
-        dot = {"color": colour, "alpha": 0.75, "edgecolor": "white", "lw": 0.6, "zorder": 3, "clip_on": False}
+            ax.barh(i, mean - left, 0.6, left=left, color=mix(shade, PANEL, 0.6), edgecolor=shade, lw=0.8)
+        ax.plot(interval or (low, high), [i, i], color=shade)
+        ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=shade, ms=13, mew=1.8)
+        dot = {"color": shade, "edgecolor": "white", "lw": 0.6, "zorder": 3, "clip_on": False}
         ax.scatter(values, [i] * len(values), 28, **dot)
         ax.text(1.02, i, text, transform=ax.get_yaxis_transform(), va="center")
     words = []
@@ -265,14 +307,16 @@ def _rows(rows, xlabel, lines=None, log=False, dots=SEEDS):
         ax.annotate(f" {label} {value:g} ", (value, 1), place, ax.get_xaxis_transform(), "offset points", **style)
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):
-        xlabel += f"\n{dots}"
+        finding += f" {dots}"
+    elif any(row.interval and row.interval[0] <= row.interval[1] for row in rows.values()):
+        finding += " Lines are 95 % intervals."
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
-    ax.grid(axis="y", visible=False)
+    ax.grid(axis="y", visible=log)  # a bar has no length on a logarithmic axis: there a thin line leads to the dot
     if log:
         log_axis(ax.xaxis)
     words += [f"{label}: {row.text}" for label, row in rows.items()]
-    return Picture(figure, f"{xlabel}. {'; '.join(words)}.".replace("\n", ", "))
+    return Picture(figure, f"{xlabel}. {'; '.join(words)}.", finding=finding.strip())
 
 
 def errors(frame, measure=None, paper=None, sort=False):
@@ -283,24 +327,23 @@ def errors(frame, measure=None, paper=None, sort=False):
     """
     measure = measure or ("test_error" if frame.test_error.notna().all() else "val_error")
     groups = _groups(frame, measure)
-    shade, order = colours(groups), sorted(groups, key=lambda arm: groups[arm].mean()) if sort else groups
+    order = sorted(groups, key=lambda arm: groups[arm].mean()) if sort else groups
     interval = {arm: _interval(frame[frame.arm == arm].dropna(subset=[measure]), measure) for arm in order}
-    close = any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
-    rows = {arm: _Row(groups[arm], pm(groups[arm], 1 + close), shade[arm], interval[arm]) for arm in order}
-    picture = _rows(rows, _name(measure), paper)
-    picture.finding = _size(frame) + extremes({arm: values.mean() for arm, values in groups.items()})
-    return picture
+    digits = 1 + any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
+    rows = {arm: _Row(groups[arm], pm(groups[arm], digits), colour(arm), interval[arm]) for arm in order}
+    means = {arm: values.mean() for arm, values in groups.items()}
+    found = _extremes(means, text=lambda value: pm(value, digits))
+    return _rows(rows, _name(measure), _size(frame) + found, paper)
 
 
 def bars(series, xlabel):
     """Grouped bars. series: {group: {bar: value}, or a list of these, a run each}, as `probe` gives them."""
     columns = {(group, bar): column for group, values in series.items() for bar, column in _table(values).items()}
-    shade = dict(zip(dict.fromkeys(bar for _, bar in columns), OTHERS, strict=False))
+    columns = {", ".join(key): values.dropna() for key, values in columns.items()}
     digits = int(any((values % 1).any() for values in columns.values()))  # counts stand without ".0"
-    rows = {", ".join(key): _Row(v.dropna(), pm(v, digits), shade[key[1]], left=0) for key, v in columns.items()}
-    picture = _rows(rows, xlabel)
-    picture.finding = extremes({label: values.mean() for label, (values, *_) in rows.items()})
-    return picture
+    rows = {label: _Row(values, pm(values, digits), colour(label), left=0) for label, values in columns.items()}
+    means = {label: values.mean() for label, values in columns.items()}
+    return _rows(rows, xlabel, _extremes(means, text=lambda value: pm(value, digits)))
 
 
 def waterfall(frame, measure="test_error"):
@@ -309,24 +352,21 @@ def waterfall(frame, measure="test_error"):
     for arm, values in _groups(frame, measure).items():
         mean = values.mean()
         changes |= {arm: mean - before} if rows else {}
-        colour = COLOURS["tied" if mean > before else "untied"] if rows else OTHERS[3]
-        rows[arm] = _Row(values, f"{mean:.1f}" + (f" ({mean - before:+.1f})" if rows else ""), colour, left=before)
+        rows[arm] = _Row(values, f"{mean:.1f}" + (f" ({mean - before:+.1f})" if rows else ""), left=before)
         before = mean
-    picture = _rows(rows, _name(measure))
-    if changes:
-        largest = min(changes, key=changes.get)
-        picture.finding = f"{_size(frame)}Largest gain: {largest}, {changes[largest]:+.1f} points."
-    return picture
+    largest = min(changes, key=changes.get, default=None)
+    found = f"{_size(frame)}Largest gain: {largest}, {changes[largest]:+.1f} points." if changes else ""
+    return _rows(rows, _name(measure), found)
 
 
 def cost(values, unit):
     """{label: number} on a logarithmic scale, the smallest first, each with how many times the smallest it is."""
-    order, least = sorted(values.items(), key=lambda item: item[1]), min(values.values(), default=None)
-    times = {k: f"{v / least:,.{0 if v > 100 * least else 1}f}" for k, v in order}
-    rows = {k: _Row([v], f"{short(v)} ({times[k]}×)", COLOURS["untied"], (least, v)) for k, v in order}
-    picture = _rows(rows, unit, log=True)
-    picture.finding = extremes(values)
-    return picture
+    order = sorted(values, key=values.get)
+    times = {k: values[k] / values[order[0]] for k in order}
+    texts = {k: f"{_digits(values[k])} ({times[k]:,.{0 if times[k] > 100 else 1}f}×)" for k in order}
+    rows = {k: _Row([values[k]], texts[k], colour(k)) for k in order}
+    base = f" In brackets: how many times {order[0]}." if len(order) > 1 else ""
+    return _rows(rows, unit, _extremes(values) + base, log=True)
 
 
 def speeds(series, unit):
@@ -334,32 +374,24 @@ def speeds(series, unit):
     median = {label: float(np.median(values)) for label, values in series.items()}
     rows = {}
     for label in sorted(series, key=median.get, reverse=True):
-        colour, (low, *_, high) = COLOURS["tied" if label == "ours" else "untied"], sorted(series[label])
+        shade, (low, *_, high) = INK if label == "ours" else GREY, sorted(series[label])
         text = f"{median[label]:,.0f} ({100 * median[label] / max(median.values()):.0f} %)"
-        rows[label] = _Row(series[label], text, colour, (low, high), 0, median[label])
-    picture = _rows(rows, unit, dots=ROUNDS)
-    picture.finding = extremes(median)
-    return picture
+        rows[label] = _Row(series[label], text, shade, (low, high), 0, median[label])
+    return _rows(rows, unit, _extremes(median, text=lambda value: f"{value:,.0f}"), dots=ROUNDS)
 
 
 def differences(contrasts, bounds=None):
     """Differences with their intervals, {label: stats.Estimate or (value, low, high)}; bounds: {label: margin}. One
     without a value, of runs that can't be compared, has no row."""
     contrasts = {label: estimate for label, estimate in contrasts.items() if np.isfinite(estimate[0])}
-    rows, known = {}, [estimate for estimate in contrasts.values() if estimate[1] <= estimate[2]]
+    rows, known = {}, {label: estimate for label, estimate in contrasts.items() if estimate[1] <= estimate[2]}
     for label, (value, low, high, *_) in contrasts.items():
-        span = f" [{low:+.2f}, {high:+.2f}]" if low <= high else ""  # one seed has none
-        rows[label] = _Row([value], f"{value:+.2f}{span}", COLOURS["tied"], (low, high))
-    picture = _rows(rows, "difference in points, with its 95 % interval", {"no difference:": 0} | (bounds or {}))
-    if known:
-        sure = [
-            f"{label}, {v:+.2f}"
-            for label, (v, low, high, *_) in contrasts.items()
-            if 0 < low <= high or low <= high < 0
-        ]
-        named = f" ({'; '.join(sure)})" * (0 < len(sure) < 4)
-        picture.finding = f"Intervals that leave zero out: {len(sure)} of {len(known)}{named}."
-    return picture
+        span = f" [{low:+.2f}, {high:+.2f}]" if label in known else ""  # one seed has none
+        rows[label] = _Row([value], f"{value:+.2f}{span}", interval=(low, high))
+    sure = [f"{label}, {v:+.2f}" for label, (v, low, high, *_) in known.items() if low > 0 or high < 0]
+    named = f" ({'; '.join(sure)})" * (0 < len(sure) < 4)
+    found = f"Intervals that leave zero out: {len(sure)} of {len(known)}{named}." if known else ""
+    return _rows(rows, "difference in points", found, {"no difference:": 0} | (bounds or {}))
 
 
 def _family(experiment):
@@ -372,42 +404,56 @@ def _family(experiment):
     return ", ".join([name, *(f"{key} {value}" for key, value in options.items())]), layers(n) if n else np.nan
 
 
+def _apart(frame, against, log):
+    """Where each run of a frame stands on an axis: its value, but that nets of nearly the same stand side by side."""
+    scale, back = (np.log10, lambda x: 10**x) if log else (np.array, np.array)
+    nets = sorted(set(zip(frame[against], frame.family, strict=True)))
+    places = scale([value for value, _ in nets])
+    shown = dict(zip(nets, back(spread(places, 0.014 * np.ptp(places))), strict=True))
+    return [shown[net] for net in zip(frame[against], frame.family, strict=True)]
+
+
 def tradeoff(frame, against="parameters", measure="test_error", literature=None):
     """Error against "depth", "parameters" or "flops", of one recipe; nets that differ in depth alone make a family.
 
-    The number beside a point is its depth in weight layers; dots join tied and untied nets of one depth. literature:
-    a DataFrame with the columns label, error and `against`: hollow grey marks. Raises ValueError on runs that were not
-    trained on equally many images.
+    The number beside a point is its depth in weight layers; dots join tied and untied nets of one depth. Where their
+    intervals would hide each other they stand a few pixels beside their place. literature: a DataFrame with the columns
+    label, error and `against`: hollow grey marks. Raises ValueError on runs that were not trained on equally many
+    images.
     """
     xlabel = {"depth": "weight layers", "flops": "FLOPs of a forward pass", "parameters": "trainable weights"}[against]
     frame = frame.dropna(subset=[measure])
-    if frame.empty:
-        return nothing()
     if len(counts := sorted(set(frame.n_train))) > 1:
         raise ValueError(f"runs on {' and on '.join(f'{n:,.0f}' for n in counts)} images can't share a picture")
-    frame["family"], frame["depth"] = zip(*map(_family, frame.experiment), strict=True)
+    if len(frame):
+        nets = pd.DataFrame(map(_family, frame.experiment), frame.index, ["family", "depth"])
+        frame = frame.join(nets).dropna(subset=[against])
+    if frame.empty:
+        return nothing()
+    frame["x"] = _apart(frame, against, log=against != "depth")
     figure, ax = _panel(4.2)
-    shade, points, words, lines = colours(sorted(frame.family.unique(), key=len, reverse=True)), [], [], []
+    look, points, words, lines = styles(sorted(frame.family.unique(), key=len, reverse=True)), [], [], []
     for _, twins in frame[frame.family.isin(["tied", "untied"])].groupby("depth"):  # tied and untied of one depth
-        ends = twins.groupby("family")[[against, measure]].mean()
-        ax.plot(*ends.T.to_numpy(), color="#777777", lw=1, ls=":", zorder=1)
-    for family, rows in frame.dropna(subset=[against]).groupby("family", sort=False):
-        groups, colour = rows.groupby(against), shade[family]
+        lines.append(twins.groupby("family")[["x", measure]].mean().T.to_numpy())
+        ax.plot(*lines[-1], color=GREY, lw=1, ls=":", zorder=1)
+    for name, rows in frame.groupby("family", sort=False):
+        groups, (shade, marker) = rows.groupby("x"), look[name]
         mean = groups[measure].mean()
-        ax.plot(mean.index, mean, "o-", color=colour, ms=4, zorder=3)
+        ax.plot(mean.index, mean, marker=marker, color=shade, ms=6, zorder=3)
         lines.append((mean.index, mean))
-        ax.scatter(rows[against], rows[measure], 16, color=colour, alpha=0.5, zorder=3)
+        ax.scatter(rows.x, rows[measure], 10, color=shade, zorder=3)
         for x, runs in groups:
-            ax.plot([x, x], _interval(runs, measure), color=colour)
+            ax.plot([x, x], _interval(runs, measure), color=shade)
             lines.append(([x, x], _interval(runs, measure)))
         depths = [f"{depth:.0f}" if depth > 0 and against != "depth" else "" for depth in groups.depth.first()]
-        labels = [*depths[:-1], f"{family}, {depths[-1]}".removesuffix(", ")]
-        points += [(x, y, label, colour) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
-        words.append(f"{family} {', '.join(f'{y:.1f} at {short(x)}' for x, y in mean.items())}")
+        labels = [*depths[:-1], f"{name}, {depths[-1]}".removesuffix(", ")]
+        points += [(x, y, label, shade) for (x, y), label in zip(mean.items(), labels, strict=True) if label]
+        courses = zip(mean, groups[against].first(), strict=True)
+        words.append(f"{name} {', '.join(f'{y:.1f} at {short(x)}' for y, x in courses)}")
     finding = f"{_size(frame)}{_name(measure)[:1].upper()}{_name(measure)[1:]}: {'; '.join(words)}."
     if literature is not None:
-        ax.scatter(literature[against], literature.error, 34, facecolor="none", edgecolor="#777777")
-        published = [(getattr(row, against), row.error, row.label, "#777777") for row in literature.itertuples()]
+        ax.scatter(literature[against], literature.error, 34, facecolor="none", edgecolor=GREY)
+        published = [(getattr(row, against), row.error, row.label, GREY) for row in literature.itertuples()]
         words.append(f"published: {', '.join(f'{text} {y:g} at {short(x)}' for x, y, text, _ in published)}")
         points += published
     ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.18, ymargin=0.1)
@@ -428,15 +474,17 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     frame = frame.sort_values(cost)
     best = frame[frame[measure] < frame[measure].cummin().shift(fill_value=np.inf)]
     figure, ax = _panel(4.2)
-    shade = colours(frame.family.unique())
-    ax.plot(best[cost], best[measure], color="#777777", lw=1, drawstyle="steps-post", zorder=1)
-    ax.scatter(frame[cost], frame[measure], 22, [shade[family] for family in frame.family], alpha=0.75, zorder=3)
-    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12, ymargin=0.15)
+    steps = np.repeat(best[cost], 2)[1:], np.repeat(best[measure], 2)[:-1]
+    ax.plot(*steps, color=GREY, lw=1, zorder=1)
+    ax.scatter(frame[cost], frame[measure], 24, frame.family.map(colour), edgecolor="white", lw=0.4, zorder=3)
+    ax.set(xlabel=xlabel, ylabel=_name(measure), xmargin=0.12)
     log_axis(ax.xaxis)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.25 * (high - low), high)  # room for labels below the line
     named = best.drop_duplicates("label", keep="last")
-    points = list(zip(named[cost], named[measure], named.label, named.family.map(shade), strict=True))
+    points = list(zip(named[cost], named[measure], named.label, named.family.map(colour), strict=True))
     others = zip(frame[cost], frame[measure], strict=True)
-    label_points(ax, points, [(best[cost], best[measure]), *(([x, x], [y, y]) for x, y in others)])
+    label_points(ax, points, [steps, *(([x, x], [y, y]) for x, y in others)])
     words = "; ".join(f"{label}: {y:.1f} at {short(x)}" for x, y, label, _ in points)
     return Picture(
         figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.", finding=f"On the line: {words}."

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from lib import diagrams, models, pictures, plots, prose, stats
 from lib.layers import ResidualBlock, Stage
@@ -82,7 +84,7 @@ OF_FRAMES = {
     "errors": (lambda f: plots.errors(f, paper={"the paper": 54}), ["tied n = 2: 12.1 ± 0.1", "line at 54"]),
     "errors sorted": (
         lambda f: plots.errors(f, "val_error", sort=True),
-        ["Validation error, %, dots are seeds", "n = 3: 9.1"],
+        ["Validation error, %. untied n = 3: 9.1"],
     ),
     "depth": (lambda f: plots.tradeoff(f, "depth"), ["tied 12.1 at 14", "untied 11.1 at 14, 9.1 at 20"]),
     "parameters": (lambda f: plots.tradeoff(f, literature=LITERATURE), ["12.1 at 200k", "ResNet-20 8.75 at 270k"]),
@@ -124,7 +126,7 @@ OF_ARRAYS = {
     ),
     "cost": (
         lambda n: plots.cost({"big": 4e9, "small": 2e6} if n else {}, "FLOPs"),
-        ["small: 2M (1.0×); big: 4G (2,000×)"],
+        ["small: 2.00M (1.0×); big: 4.00G (2,000×)"],
     ),
     "differences": (
         lambda n: plots.differences({"n = 7": stats.Estimate(0.8, 0.4, 1.2)} if n else {}, {"margin": 1}),
@@ -297,10 +299,13 @@ def test_how_runs_were_trained_is_said_where_it_is_the_same_for_all():
     assert prose.setting(frame[:0]) == "Not recorded yet"
 
 
-def test_extremes_name_one_of_equals_and_count_the_others():
-    assert prose.extremes({"a": 1.0, "b": 90.0, "c": 90.01, "d": 89.96}) == "Lowest: a, 1; highest: b and 2 more, 90."
-    assert prose.extremes({"a": 1.0}) == ""
-    assert prose.extremes({"a": 90.0, "b": 90.0}, " at the end") == "All at the end: 90."
+def test_captions_name_one_of_equals_and_count_the_others():
+    def said(**values):
+        return plots.cost(values, "FLOPs").finding.partition(" In brackets")[0]
+
+    assert said(a=1.0, b=90.0, c=90.01, d=89.96) == "Lowest: a, 1.00; highest: b and 2 more, 90.0."
+    assert said(a=1.0) == ""
+    assert said(a=90.0, b=90.0) == "All: 90.0."
 
 
 def test_how_even_gradients_are():
@@ -329,11 +334,75 @@ def test_show_displays_the_source_and_say_the_text(monkeypatch):
 
 
 def test_families_keep_their_colours():
-    colours = plots.colours(["untied n = 3", "untied n = 7", "tied n = 7", "plain n = 7", "shared norm", "group norm"])
-    assert colours["untied n = 7"] == pictures.COLOURS["untied"].lower()
-    assert colours["tied n = 7"] == pictures.COLOURS["tied"].lower()
-    assert colours["plain n = 7"] == pictures.COLOURS["plain"].lower()
-    assert len(set(colours.values())) == 6
+    labels = ["untied n = 3", "untied n = 7", "tied n = 7", "plain n = 7", "shared norm", "group norm"]
+    assert [plots.colour(label) for label in labels[1:]] == [
+        *(pictures.COLOURS[family] for family in ("untied", "tied", "plain")),
+        pictures.GREY,
+        pictures.GREY,
+    ]
+    assert plots.colour("residual n = 1") == plots.colour("untied n = 3") == plots.colour("equal parameters, n = 2")
+    looks = plots.styles(labels)
+    assert len(set(looks.values())) == 6
+    assert looks["untied n = 7"][0] == pictures.COLOURS["untied"].lower()
+
+
+def contrast(*colours):
+    luminances = []
+    for colour in colours:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        luminances.append(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    low, high = sorted(luminances)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_marks_and_numbers_stand_out_from_their_ground():
+    labels = [f"{family} {n}" for family in ("untied", "tied", "plain", "other") for n in range(6)]
+    assert all(contrast(colour, pictures.PANEL) >= 3 for colour, _ in plots.styles(labels).values())
+    counts = np.random.default_rng(0).integers(0, 3, (2, 400))
+    ax = pictures.confusion(counts[0], [*counts[1]], CLASSES).figure.axes[0]
+    fills = ax.collections[0].get_facecolors()
+    assert all(contrast(text.get_color(), fill[:3]) >= 4.5 for text, fill in zip(ax.texts, fills, strict=True))
+    assert {text.get_color() for text in ax.texts} == {"white", "black"}
+
+
+def test_many_runs_have_no_line_of_their_own():
+    lines = [len(plots.per_step({"a": [[1, 2]] * n}, "error").figure.axes[0].lines) for n in (plots.THIN, 9)]
+    assert lines == [plots.THIN + 1, 1]
+
+
+def test_what_has_no_order_is_not_joined():
+    picture = plots.per_step({"a": [9, 12, 10]}, "share", "class", joined=False)
+    assert "a between 9.00 and 12.0." in picture.alt
+    assert "a" in texts(picture)  # without the value of the last class
+    assert {line.get_linestyle() for line in picture.figure.axes[0].lines} == {"None"}
+
+
+def test_beyond_what_was_trained_a_line_is_dashed():
+    lines = plots.readouts(runs(1)).figure.axes[0].lines
+    dashed = [[*line.get_xdata()] for line in lines if line.get_linestyle() == "--"]
+    assert dashed == [[1, 2]] * 2  # the run and the mean of the one net that went on
+
+
+def test_intervals_of_nearly_equal_nets_stand_side_by_side():
+    frame = runs()
+    frame.parameters = [100_000] * 3 + [100_500] * 3 + [900_000] * 3
+    bars = [line.get_xdata() for line in plots.tradeoff(frame).figure.axes[0].lines]
+    places = sorted({x[0] for x in bars if len(x) == 2 and x[0] == x[1]})
+    assert len(places) == 3
+    assert places[1] / places[0] > 1.02
+    assert "12.1 at 100k" in plots.tradeoff(frame).alt
+
+
+def test_labels_of_points_stay_in_the_panel_and_off_each_other():
+    cost = [1, 2, 3, 3.1, 3.2]
+    labels = [f"tied, 16 layers, width {i}, pooled" for i in range(5)]
+    frame = pd.DataFrame({"s": cost, "val_error": [20.0, 15, 12, 11.9, 11.8], "label": labels, "family": "tied"})
+    figure = plots.frontier(frame, "s", "seconds").figure
+    figure.draw_without_rendering()
+    panel, boxes = figure.axes[0].bbox, [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 for box in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_labels_at_the_ends_of_lines_do_not_overlap():
