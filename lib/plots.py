@@ -18,7 +18,7 @@ from lib import stats
 from lib.design import layers
 from lib.labels import label_ends, label_points, log_axis, spread
 from lib.pictures import COLOURS, DASHED, GREY, INK, PANEL, WIDTH, Picture, mix, nothing
-from lib.prose import counted, is_small, pm, short
+from lib.prose import counted, extremes, is_small, measured, pm, short
 
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
 FAMILIES = {"untied": "untied|residual|resnet|depth-1|equal parameters", "tied": "tied|recnet|states", "plain": "plain"}
@@ -39,25 +39,6 @@ def probe(frame, name, field=None):
         if value:
             found.setdefault(row.arm, []).append(value)
     return found
-
-
-def _digits(value):
-    """A measured number, with the same digits in labels and captions."""
-    return short(value, "#.3g")
-
-
-def _extremes(values, where="", text=_digits):
-    """The lowest and the highest of {label: number} in the form `text`, as a sentence; "" where there are not two."""
-    if len(values) < 2:
-        return ""
-
-    def named(most):
-        shown = text(most(values.values()))
-        first, *others = (label for label, value in values.items() if text(value) == shown)
-        return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
-
-    low, high = map(named, (min, max))
-    return f"All{where}: {text(max(values.values()))}." if low == high else f"Lowest{where}: {low}; highest: {high}."
 
 
 def _name(measure):
@@ -145,11 +126,11 @@ def _draw(ax, series, look, line="-", log=False, trained=None):
                 ax.plot(x[part], table.to_numpy().T[part], ls=style, color=shade, lw=0.7, alpha=0.5)
             marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 16)}
             ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
-        first, last = (_digits(value) for value in (mean.iloc[0], mean.iloc[-1]))
+        first, last = (measured(value) for value in (mean.iloc[0], mean.iloc[-1]))
         ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", shade)
         course = f"from {first} to {last}"
         if line == "none":
-            course = f"between {_digits(mean.min())} and {_digits(mean.max())}"
+            course = f"between {measured(mean.min())} and {measured(mean.max())}"
         courses.append(f"{label} {course}")
     return ends, courses
 
@@ -209,7 +190,7 @@ def learning_curves(frame, paper=None):
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
     if {epoch for epoch, *_ in ends.values()} == {1}:
         ax.set_xticks([1])  # else there would be fractions of an epoch
-    picture.finding = _size(frame) + _extremes(last, " at the end")
+    picture.finding = _size(frame) + extremes(last, " at the end")
     return picture
 
 
@@ -254,11 +235,12 @@ def readouts(frame):
         ]
     picture = per_step(series, "error, %", "step of the read-out", trained=trained)
     last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
-    picture.finding = _size(frame) + _extremes(last, " after the last trained step")
+    picture.finding = _size(frame) + extremes(last, " after the last trained step")
     for arm, runs in found.items():
         if beyond := runs[0]["beyond"]:
             step = max(beyond, key=int)
-            picture.finding += f" After {step} steps: {arm}, {_digits(np.mean([run['beyond'][step] for run in runs]))}."
+            after = np.mean([run["beyond"][step] for run in runs])
+            picture.finding += f" After {step} steps: {arm}, {measured(after)}."
     return picture
 
 
@@ -332,7 +314,7 @@ def errors(frame, measure=None, paper=None, sort=False):
     digits = 1 + any(0 < values.std() < 0.05 for values in groups.values())  # else some would be "± 0.0"
     rows = {arm: _Row(groups[arm], pm(groups[arm], digits), colour(arm), interval[arm]) for arm in order}
     means = {arm: values.mean() for arm, values in groups.items()}
-    found = _extremes(means, text=lambda value: pm(value, digits))
+    found = extremes(means, text=lambda value: pm(value, digits))
     return _rows(rows, _name(measure), _size(frame) + found, paper)
 
 
@@ -343,7 +325,7 @@ def bars(series, xlabel):
     digits = int(any((values % 1).any() for values in columns.values()))  # counts stand without ".0"
     rows = {label: _Row(values, pm(values, digits), colour(label), left=0) for label, values in columns.items()}
     means = {label: values.mean() for label, values in columns.items()}
-    return _rows(rows, xlabel, _extremes(means, text=lambda value: pm(value, digits)))
+    return _rows(rows, xlabel, extremes(means, text=lambda value: pm(value, digits)))
 
 
 def waterfall(frame, measure="test_error"):
@@ -363,10 +345,10 @@ def cost(values, unit):
     """{label: number} on a logarithmic scale, the smallest first, each with how many times the smallest it is."""
     order = sorted(values, key=values.get)
     times = {k: values[k] / values[order[0]] for k in order}
-    texts = {k: f"{_digits(values[k])} ({times[k]:,.{0 if times[k] > 100 else 1}f}×)" for k in order}
+    texts = {k: f"{measured(values[k])} ({times[k]:,.{0 if times[k] > 100 else 1}f}×)" for k in order}
     rows = {k: _Row([values[k]], texts[k], colour(k)) for k in order}
     base = f" In brackets: how many times {order[0]}." if len(order) > 1 else ""
-    return _rows(rows, unit, _extremes(values) + base, log=True)
+    return _rows(rows, unit, extremes(values) + base, log=True)
 
 
 def speeds(series, unit):
@@ -377,7 +359,7 @@ def speeds(series, unit):
         shade, (low, *_, high) = INK if label == "ours" else GREY, sorted(series[label])
         text = f"{median[label]:,.0f} ({100 * median[label] / max(median.values()):.0f} %)"
         rows[label] = _Row(series[label], text, shade, (low, high), 0, median[label])
-    return _rows(rows, unit, _extremes(median, text=lambda value: f"{value:,.0f}"), dots=ROUNDS)
+    return _rows(rows, unit, extremes(median, text=lambda value: f"{value:,.0f}"), dots=ROUNDS)
 
 
 def differences(contrasts, bounds=None):

@@ -75,22 +75,25 @@ def spaced(name):
 
 
 def short(value, form=".3g"):
-    """272474 -> "272k", for labels; with "#.3g" a measured 13 is "13.0"."""
+    """272474 -> "272k", for labels."""
     size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
     return f"{value / size:{form}}".rstrip(".") + unit
 
 
-def extremes(values, where=""):
-    """The lowest and the highest of {label: number}, as a sentence; "" where there are not two."""
+def measured(value):
+    """A measured number with three digits, in labels as in captions: 13 -> "13.0"."""
+    return short(value, "#.3g")
+
+
+def extremes(values, where="", text=measured):
+    """The lowest and the highest of {label: number} in the form `text`, as a sentence; "" where there are not two."""
     if len(values) < 2:
         return ""
 
     def named(most):
-        shown = short(most(values.values()))
-        first, *others = (label for label, value in values.items() if short(value) == shown)
+        shown = text(most(values.values()))
+        first, *others = (label for label, value in values.items() if text(value) == shown)
         return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
 
     low, high = map(named, (min, max))
-    if low == high:
-        return f"All{where}: {short(max(values.values()))}."
-    return f"Lowest{where}: {low}; highest: {high}."
+    return f"All{where}: {text(max(values.values()))}." if low == high else f"Lowest{where}: {low}; highest: {high}."
