@@ -39,6 +39,9 @@ TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
     (re.compile(r"(^|(?<=[\s(\[“]))'"), "‘"),
     (re.compile("'"), "’"),
 ]
+NAMED = re.compile(r"\b([^\W\d_]+-\d[\w.]*\b)")  # ResNet-18: no line may end behind its hyphen
+PROSE = 80  # characters: a table with a longer cell is one of texts
+LONG = 40  # rows: a longer table is folded
 
 
 class SiteError(ValueError):
@@ -183,7 +186,7 @@ def _write(site, page, mark, linked, parts):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"label": label, "typeset": typeset, "number": _number}
+    environment.filters |= {"label": label, "typeset": _whole, "number": _number}
     environment.globals["verdicts"] = VERDICTS
     environment.globals["badge"] = lambda word: Markup(_badge(BeautifulSoup("", "html.parser"), word))  # noqa: S704
     trusted = {name: Markup(parts[name]) for name in ("body", "story") if name in parts}  # noqa: S704 (rendered above)
@@ -203,7 +206,7 @@ def _markdown():
 
     class Renderer(IPythonRenderer):
         def block_math(self, body):
-            return convert(body, display="block")
+            return "".join(convert(part, display="block") for part in _parts(body))
 
         def inline_math(self, body):
             return convert(body)
@@ -213,6 +216,13 @@ def _markdown():
         return MarkdownWithMath(renderer=renderer).render(source)
 
     return markdown
+
+
+def _parts(formula):
+    """The parts of a formula between its wide gaps, by which it may be broken: MathML has no line breaks of its own."""
+    parts = re.split(r"(?:\\qquad\s*)+", formula)
+    pairs = [("{", "}"), (r"\left", r"\right"), (r"\begin", r"\end")]
+    return parts if all(part.count(a) == part.count(b) for part in parts for a, b in pairs) else [formula]
 
 
 def _body(notebook):
@@ -247,10 +257,15 @@ def _tidy(soup, site, linked):
     for number, table in enumerate(soup.select("table"), 1):
         _head(table)
         _align(table)
+        _cards(table)
         caption = table.caption.get_text() if table.caption else ""
         link = _download(soup, table, f"table-{number}.csv")
         _scroll(soup, table, f"Table {number}{': ' * bool(caption)}{caption}")
         table.parent.insert_after(link)
+        rows = len(table.select("tbody tr"))
+        if rows > LONG:
+            summary = soup.new_tag("summary", string=f"All {rows} rows")
+            table.parent.wrap(soup.new_tag("details", attrs={"class": "rows"})).insert(0, summary)
     for place in soup.select("td, p > strong"):
         _mark_verdict(soup, place)
     for strong in soup.select("blockquote > p:first-child > strong:first-child"):
@@ -275,6 +290,13 @@ def typeset(text):
     return text
 
 
+def _whole(text):
+    """Text as HTML, typeset, its names whole."""
+    from markupsafe import Markup, escape
+
+    return Markup(NAMED.sub(r'<span class="whole">\1</span>', str(escape(typeset(text)))))  # noqa: S704
+
+
 def _typeset(soup):
     """All text of a page but code and formulae, typeset in place."""
     from bs4 import NavigableString
@@ -282,7 +304,13 @@ def _typeset(soup):
     for text in soup.find_all(string=True):
         if type(text) is NavigableString and not text.find_parent(["code", "pre", "math", "style"]):  # no comment
             closing = text[:1] in ("'", '"') and text.previous_sibling is not None  # behind a word in italics, say
-            text.replace_with(typeset(f"x{text}")[1:] if closing else typeset(text))
+            shown = typeset(f"x{text}")[1:] if closing else typeset(text)
+            if text.find_parent("svg"):
+                text.replace_with(shown)
+                continue
+            parts = NAMED.split(shown)  # every second one is a name
+            parts[1::2] = (soup.new_tag("span", attrs={"class": "whole"}, string=name) for name in parts[1::2])
+            text.replace_with(*parts)
 
 
 def _fold(soup):
@@ -401,6 +429,24 @@ def _align(table):
         if all(NUMBER.fullmatch(cell.get_text().strip()) for cell, is_body in column if is_body):
             for cell, _ in column:
                 cell["class"] = [*cell.get("class", []), "number"]
+
+
+def _cards(table):
+    """Where a table holds long texts, its cells say their columns: on a phone its rows become cards.
+
+    The roles say what the elements are already, because browsers forget it of a card."""
+    if max((len(cell.get_text()) for cell in table.select("td")), default=0) <= PROSE:
+        return
+    table.attrs |= {"class": [*table.get("class", []), "prose", "cards"], "role": "table"}
+    heads = [cell.get_text() for cell in table.select("thead tr:last-child > *")]
+    for part in table.select("thead, tbody"):
+        part["role"] = "rowgroup"
+    for row in table.select("tr"):
+        row["role"] = "row"
+        for name, cell in zip(heads, row.find_all(["th", "td"]), strict=False):
+            cell["role"] = {"row": "rowheader", "col": "columnheader"}.get(cell.get("scope"), "cell")
+            if cell.name == "td":
+                cell["data-label"] = typeset(name)
 
 
 def _download(soup, table, name):

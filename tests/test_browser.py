@@ -15,8 +15,8 @@ SITE = runs.ROOT / "report"
 PAGES = sorted(path.name for path in SITE.glob("*.html"))
 WIDTHS, SCHEMES = (360, 768, 1440), ("light", "dark")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PAPER = 680  # the printed width of A4 with usual margins, in CSS pixels
-HEIGHT = 970  # and its height
+PAPER = 680  # the printed width of A4 within its margins, in CSS pixels
+HEIGHT = 970  # and its height, less a caption
 
 
 @pytest.fixture
@@ -96,6 +96,16 @@ def test_the_keyboard_reaches_everything(visit, name):
     assert len(reached) == 5
     wide = "e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible' && e.tabIndex < 0"
     assert page.evaluate(f"[...document.querySelectorAll('main *')].filter({wide}).length") == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_phone_shows_values_and_gives_fingers_room(visit, name):
+    page = visit(name, 360)
+    left = "all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().left)"
+    assert [x for x in page.eval_on_selector_all("tbody tr > :nth-child(2)", left) if x > 300] == []
+    height = "all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().height)"
+    targets = "header a, summary, .contents a, .download, .claims a"
+    assert [y for y in page.eval_on_selector_all(targets, height) if y < 24] == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -530,10 +530,40 @@ def test_a_table_of_pandas_has_one_head_and_aligns_also_beside_cells_that_span_r
     assert not any("number" in cell.get("class", []) for cell in table.select("tbody th"))
 
 
+def test_a_table_of_texts_says_in_each_cell_what_it_is(pages):
+    table = "| date | it's why |\n|---|---|\n| 2026-01-01 | {} |"
+    short, long = pages(text(table.format("short")), text(table.format("long " * 20))).main.select("table")
+    assert not short.attrs
+    assert {"prose", "cards"} <= set(long["class"])
+    assert [cell["data-label"] for cell in long.select("td")] == ["date", "it’s why"]
+    assert [part["role"] for part in long.select("*") if part.has_attr("role")] == [
+        *("rowgroup", "row", "columnheader", "columnheader"),
+        *("rowgroup", "row", "cell", "cell"),
+    ]
+
+
+def test_a_long_table_is_folded_and_its_download_is_not(pages):
+    main = pages(*(text("| a |\n|---|\n" + "| 1 |\n" * rows) for rows in (40, 41))).main
+    (folded,) = main.select("details.rows")
+    assert folded.summary.get_text() == "All 41 rows"
+    assert folded.select_one(".scroll > table")
+    assert [link["download"] for link in main.select("a[download]") if not link.find_parent("details")] == [
+        "table-1.csv",
+        "table-2.csv",
+    ]
+
+
+def test_a_formula_may_be_broken_at_its_wide_gaps(pages):
+    main = pages(text(r"$$a, \qquad\qquad b.$$"), text(r"$$\left(a \qquad b\right)$$")).main
+    assert len(main.select("math[display=block]")) == 3
+
+
 def test_text_is_typeset_and_code_is_not(pages):
     says = text('It\'s "3x3", -1 to 54 % [-0.30, +3.55], 1 seed; *so* "is" `"-1"`, $-1$ and ResNet-20.')
-    paragraph = pages(says).main.select("p")[-1].get_text()
-    assert paragraph == 'It’s “3×3”, −1 to 54\xa0% [−0.30,\xa0+3.55], 1\xa0seed; so “is” "-1", −1 and ResNet-20.'
+    paragraph = pages(says).main.select("p")[-1]
+    assert [name.get_text() for name in paragraph.select(".whole")] == ["ResNet-20"]
+    shown = paragraph.get_text()
+    assert shown == 'It’s “3×3”, −1 to 54\xa0% [−0.30,\xa0+3.55], 1\xa0seed; so “is” "-1", −1 and ResNet-20.'
 
 
 def test_a_question_to_the_reader_and_a_box_stand_out(pages):
@@ -611,6 +641,7 @@ def test_front_page(pages):
     assert [half.get_text() for half in front.select(".halves strong")] == ["[?]", "[?]"]
     heads = [cell.get_text() for cell in front.select("thead th")]
     assert heads == ["Claim", "The paper", "Number", "Recorded", "This run", "Verdict"]
+    assert "ResNet-18" in [name.get_text() for name in front.select(".claims .whole")]
     verdicts = [cell.get_text() for cell in front.select("tbody .verdict")]
     assert verdicts[:2] == ["◐ partly", "– not run"], "a shape and a word"
     order = [item.get_text(" ", strip=True) for item in front.select(".order li")]
