@@ -42,6 +42,7 @@ TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
 NAMED = re.compile(r"\b([^\W\d_]+-\d[\w.]*\b)")  # ResNet-18: no line may end behind its hyphen
 PROSE = 80  # characters: a table with a longer cell is one of texts
 LONG = 40  # rows: a longer table is folded
+DETAIL = "In detail:"  # so begins the paragraph of a claim's box that is folded
 
 
 class SiteError(ValueError):
@@ -270,6 +271,11 @@ def _tidy(soup, site, linked):
         _mark_verdict(soup, place)
     for strong in soup.select("blockquote > p:first-child > strong:first-child"):
         strong.find_parent("blockquote")["class"] = "box"  # what opens in bold is no quotation
+    for head in soup.select(".box > p > em:first-child"):
+        if head.get_text() == DETAIL:  # many numbers, for those who check them
+            summary = soup.new_tag("summary", string=DETAIL.removesuffix(":"))
+            head.parent.wrap(soup.new_tag("details")).insert(0, summary)
+            head.decompose()
     for wide in soup.select("pre, math[display=block]"):
         wide["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
     _typeset(soup)

@@ -456,7 +456,7 @@ def test_code_is_folded_under_its_sentence(pages):
 def test_a_published_page_says_which_claims_it_shows_by_small_runs(pages):
     assert not pages(publish=True).select(".note")
     (note,) = pages(key="k2", publish=True, profile="quick", small=["C3", "C4"]).select(".note")
-    assert "Of C3, C4 not all full-scale runs are recorded yet" in note.get_text()
+    assert "Not all full-scale runs of C3, C4 are recorded yet" in note.get_text()
     heads = [th.get_text() for th in pages.front.select("table.claims thead th")]
     assert heads == ["Claim", "The paper", "Number", "Recorded", "Quick run", "Verdict"]
     pages(profile="quick")
@@ -551,6 +551,13 @@ def test_a_long_table_is_folded_and_its_download_is_not(pages):
         "table-1.csv",
         "table-2.csv",
     ]
+
+
+def test_the_details_of_a_claim_are_folded(pages):
+    box = pages(text("> **C1: partly.** Plain.\n>\n> *The paper:* says.\n>\n> *In detail:* more.")).main.blockquote
+    assert (box.details.summary.get_text(), box.details.p.get_text().strip()) == ("In detail", "more.")
+    assert "The paper: says." in box.get_text()
+    assert not box.details.has_attr("open")
 
 
 def test_a_formula_may_be_broken_at_its_wide_gaps(pages):
