@@ -279,7 +279,8 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
         ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=shade, ms=13, mew=1.8)
         dot = {"color": shade, "edgecolor": "white", "lw": 0.6, "zorder": 3, "clip_on": False}
         ax.scatter(values, [i] * len(values), 28, **dot)
-        ax.text(1.02, i, text, transform=ax.get_yaxis_transform(), va="center")
+        minus = text.replace("-", "\N{MINUS SIGN}")  # as the page typesets it: else the panel leaves too little room
+        ax.text(1.02, i, minus, transform=ax.get_yaxis_transform(), va="center")
     words = []
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         ax.axvline(value, **DASHED)

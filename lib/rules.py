@@ -33,7 +33,7 @@ claim = CLAIMS.claim
     paper="describes a net and its 10,000 / 1,000 images, gives no accuracy (3.1.1)",
     quantity="test error on 1,000 images",
     unit="%",
-    means={"completed": "The paper gives no number; this one fills the gap. (So many seeds for each draw.)"},
+    means={"completed": "The paper gives no number; this one fills the gap. (Each draw was trained with all seeds.)"},
 )
 def c1(arms):
     """`completed`: the missing number; the interval is over subsets where there are several."""
