@@ -166,7 +166,8 @@ def unrolled(*stages):
         if looped or not tied:
             sheet.heading(y - 0.45, stage.name)
         alt.append(f"{stage.name}, {f'a loop of {stage.depth}' if looped else 'its steps'}: {', '.join(words)}")
-    sheet.text(0.1, 1.1 * len(rows) + 0.1, "W: the weights of a step; N: its norm", ha="left")
+    key = "W: the weights of a step" + "; N: its norm" * any(_norm(b.conv1.norm) for s in stages for b in s.blocks)
+    sheet.text(0.1, 1.1 * len(rows) + 0.1, key, ha="left")
     return Picture(sheet.figure, f"Stages unrolled, W being the weights of a step and N its norm. {'; '.join(alt)}.")
 
 
