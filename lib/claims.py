@@ -18,7 +18,7 @@ import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
-from lib.findings import ANSWER, Arms, Mixed, of_parts, on_common_seeds
+from lib.findings import ANSWER, DETAIL, Arms, Mixed, of_parts, on_common_seeds
 from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
@@ -243,7 +243,7 @@ def show(name, profile, seed=0, seeds=1, short=False):
         text += f" *At full scale, so far:* {full}" * bool(full)
     else:
         detail = "" if full.startswith(f.text) else f.text
-        parts = {"The paper": f.paper, "In detail": detail, "At full scale, so far": full}
+        parts = {"The paper": f.paper, DETAIL: detail, "At full scale, so far": full}
         text = f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
         text += "".join(f"\n>\n> *{head}:* {said}" for head, said in parts.items() if said)
     display(Markdown(text))

@@ -27,6 +27,7 @@ VERDICTS = {
     "not run": ("None of the runs that it takes is made yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
+DETAIL = "In detail"  # the head of what was measured of a claim, with all numbers; a page folds it
 ANSWER = {True: "yes", False: "no", None: "open", "partly": "in part"}  # of parts: verdicts are for claims
 
 

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from lib.findings import VERDICTS
+from lib.findings import DETAIL, VERDICTS
 from lib.records import write
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +42,6 @@ TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
 NAMED = re.compile(r"\b([^\W\d_]+-\d[\w.]*\b)")  # ResNet-18: no line may end behind its hyphen
 PROSE = 80  # characters: a table with a longer cell is one of texts
 LONG = 40  # rows: a longer table is folded
-DETAIL = "In detail:"  # so begins the paragraph of a claim's box that is folded
 
 
 class SiteError(ValueError):
@@ -272,8 +271,8 @@ def _tidy(soup, site, linked):
     for strong in soup.select("blockquote > p:first-child > strong:first-child"):
         strong.find_parent("blockquote")["class"] = "box"  # what opens in bold is no quotation
     for head in soup.select(".box > p > em:first-child"):
-        if head.get_text() == DETAIL:  # many numbers, for those who check them
-            summary = soup.new_tag("summary", string=DETAIL.removesuffix(":"))
+        if head.get_text() == f"{DETAIL}:":  # many numbers, for those who check them
+            summary = soup.new_tag("summary", string=DETAIL)
             head.parent.wrap(soup.new_tag("details")).insert(0, summary)
             head.decompose()
     for wide in soup.select("pre, math[display=block]"):
