@@ -40,15 +40,19 @@ def judge(profile, records, seed=0, seeds=1, standin=False, only=None):
 
 def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     designs = [d for d in (blank.id, *also) if d in experiments.DESIGNS]
-    arms = [Arms(experiments.select(records, d, profile, seed, seeds, standin)) for d in designs]
+    tables = {d: experiments.select(records, d, profile, seed, seeds, standin) for d in designs}
     checks = [experiments.find_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)
-    made = len({run.key for design in arms for same in design.values() for run in same}) + sum(map(bool, checks))
+    made = len({key for table in tables.values() for key in table["key"]}) + sum(map(bool, checks))
     if not wanted:
         return replace(blank, text="It is measured at full scale alone.")
-    if made < wanted:
+    if made < wanted:  # there may be a number, but neither a verdict nor answers
         word = "incomplete" if made else "not run"
-        return replace(blank, verdict=word, text=f"Runs made: {made} of the {wanted} that it needs.")
+        blank = replace(blank, verdict=word, made=f"Runs made: {made} of the {wanted} that it needs.")
+        tables = {d: experiments.level(table, d, profile) for d, table in tables.items()}
+    arms = [Arms(table) for table in tables.values()]
+    if made < wanted and not all([*arms, *checks]):
+        return blank
     try:
         found, (value, *interval, _), text = rule(*arms, *checks)
     except Mixed as mixed:
@@ -63,12 +67,14 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
     n = 0 if blank.unit == "x" else min((len(arms[0][a]) for a in compared), default=0)  # a time is of no seeds
     answers = {part: ANSWER[fact] for part, fact in facts.items()}
+    if made < wanted:
+        word, source, answers = blank.verdict, f"{source}, in part", {}
     found = {"value": value, "interval": tuple(interval), "n": n, "source": source, "parts": answers}
     return replace(blank, verdict=word, text=text, **found)
 
 
 def fullest(*judged):
-    """For each claim the first finding whose runs are there, out of lists of findings, the fullest first."""
+    """For each claim the first finding that has a number, out of lists of findings, the fullest first."""
     return [next((f for f in some if f.source != "none"), some[0]) for some in zip(*judged, strict=True)]
 
 
@@ -76,7 +82,8 @@ def apart(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     """How many claims have a number, with an interval, from full-scale runs, and one from small runs; and those of them
     where the latter lies outside that interval."""
     judged = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds)
-    pairs = [(f, s) for f, s in zip(*judged, strict=True) if not math.isnan(f.interval[0] + s.value)]
+    pairs = [(f, s) for f, s in zip(*judged, strict=True) if f.source == "recorded"]
+    pairs = [(f, s) for f, s in pairs if not math.isnan(f.interval[0] + s.value)]
     return len(pairs), [f.id for f, s in pairs if not f.interval[0] <= s.value <= f.interval[1]]
 
 
@@ -84,11 +91,11 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     """A row a claim: what the paper says, what was recorded, what this run found, and the verdict.
 
     The verdict is that of the recorded runs; without them this run's, which is "indicative" as a rule. What C11's
-    first full-scale runs say stands there before it is decided: small ones may say the opposite.
+    pair says after fewer epochs stands there until it has a number of its own: small runs may say the opposite.
     """
-    first = None if _decided(recorded_records) else _first(recorded_records)
-    so_far = {"C11": first.short} if first else {}
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
+    first = _first(recorded_records)
+    so_far = {f.id: first.short for f in recorded if first and (f.id, f.source) == ("C11", "none")}
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
     cells = [
         (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, best.verdict, best.answers)
@@ -221,7 +228,7 @@ def so_far(name, records):
         return ""
     errors = frame.assign(error=frame.test_error.fillna(frame.val_error)).groupby("arm", sort=False).error
     arms = (f"{arm}: {pm(e)} ({counted(len(e), 'seed')})" for arm, e in errors)
-    return f"{finding.text} Errors in %: {'; '.join(arms)}."
+    return f"{finding.made} Errors in %: {'; '.join(arms)}."
 
 
 def show(name, profile, seed=0, seeds=1, short=False):
@@ -242,8 +249,7 @@ def show(name, profile, seed=0, seeds=1, short=False):
         text = f"**{f.id}, {f.claim}: {f.verdict}.** *The paper:* {f.paper}. {f.plain}"
         text += f" *At full scale, so far:* {full}" * bool(full)
     else:
-        detail = "" if full.startswith(f.text) else f.text
-        parts = {"The paper": f.paper, DETAIL: detail, "At full scale, so far": full}
+        parts = {"The paper": f.paper, DETAIL: f.text, "At full scale, so far": full}
         text = f"> **{f.id}, {f.claim}: {f.verdict}.** {f.plain}"
         text += "".join(f"\n>\n> *{head}:* {said}" for head, said in parts.items() if said)
     display(Markdown(text))

@@ -9,6 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from lib.layers import BatchNorm, ConvBlock, GroupNorm, ResidualBlock
 from lib.pictures import COLOURS, INK, PANEL, WIDTH, Picture, mix
+from lib.prose import spaced
 
 KINDS = {"conv": "#56B4E9", "norm": "#E69F00", "activation": "#009E73", "pool": "#9A9A9A"}
 PLUS = ("+", None)
@@ -183,7 +184,8 @@ def net(model):
     for s, stage in enumerate(model.stages):
         blocks = [(stage.transition, 1)] if stage.transition else []
         blocks += [(stage.blocks[0], stage.depth)] if _loops(stage) else [(layer, 1) for layer in stage.blocks]
-        rows += [(stage.name, blocks[i : i + 3], sizes[f"stage{s + 1}_step0"]) for i in range(0, len(blocks), 3)]
+        name, size = spaced(stage.name), sizes[f"stage{s + 1}_step0"]
+        rows += [(name, blocks[i : i + 3], size) for i in range(0, len(blocks), 3)]
     rows.append(("head", [(model.average, 1), (model.logits, 1)], (1, model.logits.units)))
     over = [0.62 * any(getattr(layer, "shortcut", False) for layer, _ in blocks) for _, blocks, _ in rows]
     under = [0.28 * any(times > 1 for _, times in blocks) for _, blocks, _ in rows]

@@ -168,6 +168,13 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     return pd.DataFrame(rows)
 
 
+def level(table, claim, profile):
+    """The rows of a table of `select` on the seeds that every arm of the claim has; none where an arm has no run."""
+    if table.empty or set(table.arm) != set(arms(claim, profile)):
+        return table[:0]
+    return table[table.seed.isin(set.intersection(*(set(rows.seed) for _, rows in table.groupby("arm"))))]
+
+
 def find_check(records, name, profile, standin=False):
     """The record of a check at a profile, or None. Only `cifar10` looks at the data, so that others serve any."""
     return next(
@@ -183,13 +190,15 @@ def find_check(records, name, profile, standin=False):
 
 
 def fullest(stores, claim, seed=0, count=1, standin=False):
-    """(profile, the table of `select`) of that of [(profile, records), ...] which has the largest share of a claim's
-    runs, the first of equals."""
-    found = []
-    for profile, records in stores:
-        table = select(records, claim, profile, seed, count, standin)
-        found.append((table["key"].nunique() / max(1, len(wanted([claim], profile, seed, count))), profile, table))
-    return max(found, key=lambda entry: entry[0])[1:]
+    """(profile, the table of `select`) of the first of [(profile, records), ...] in which every arm of a claim has a
+    run, on a seed that all have; without one, of that which has the largest share of the claim's runs."""
+    found = [(profile, select(records, claim, profile, seed, count, standin)) for profile, records in stores]
+
+    def share(entry):
+        profile, table = entry
+        return table["key"].nunique() / max(1, len(wanted([claim], profile, seed, count)))
+
+    return next((entry for entry in found if len(level(entry[1], claim, entry[0]))), None) or max(found, key=share)
 
 
 def _canonical(experiment):

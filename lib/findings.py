@@ -46,14 +46,16 @@ class Finding:
     value: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)  # 95 %
     n: int = 0  # seeds an arm
-    source: str = "none"  # "recorded", "quick run", ...; "none" where its runs are missing
+    source: str = "none"  # "recorded", "quick run", ...; "recorded, in part"; "none" without runs for a number
+    made: str = ""  # how many of its runs there are, in a sentence, where not all are
     means: dict[str, str] = field(default_factory=dict)  # what some verdicts come to here, each in a sentence
     parts: dict[str, str] = field(default_factory=dict)  # of a claim of several, each answered by a word of ANSWER
 
     @property
     def shown(self):
         """The number with its interval and seeds, as tables show it."""
-        seeds = f", {counted(self.n, 'seed')}" if self.n else ""
+        so_far = " so far" if self.source.endswith("in part") else ""
+        seeds = f", {counted(self.n, 'seed')}{so_far}" if self.n else so_far
         return "-" if self.source == "none" else f"{Estimate(self.value, *self.interval):{self.unit}}{seeds}"
 
     @property

@@ -320,7 +320,7 @@ def paper_net(shape, wiring="none", steps=7, units=128, activation="tanh", dropo
     def rnn(units=units, **kwargs):
         return layers.SimpleRNN(units, activation=activation, unroll=True, **kwargs)
 
-    x = inputs = keras.Input(shape, dtype="uint8")
+    x = inputs = keras.Input(shape, dtype="uint8", name="image")
     x = ConvBlock(filters, kernel=5, stride=2, padding=padding, name="stem")(scaling(shape[-1])(x))
     x = layers.MaxPooling2D(2, name="pool1")(x)
     x = ResidualBlock(filters, name="block")(x)
@@ -329,9 +329,9 @@ def paper_net(shape, wiring="none", steps=7, units=128, activation="tanh", dropo
     if wiring == "rows":
         x = rnn(name="rnn")(layers.Reshape((x.shape[1], x.shape[2] * filters))(x))
     else:
-        x = layers.Flatten()(x)
+        x = layers.Flatten(name="flatten")(x)
     if wiring in ("repeat", "stack"):
-        x = layers.RepeatVector(steps)(x)
+        x = layers.RepeatVector(steps, name="repeat")(x)
         for i in range(steps - 1 if wiring == "stack" else 0):
             x = rnn(return_sequences=True, name=f"rnn{i + 1}")(x)
         x = rnn(name="rnn")(x)

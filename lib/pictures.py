@@ -1,6 +1,5 @@
 """What a figure is, its look, and those about single images: photographs, filters, feature maps, what a net says."""
 
-import base64
 import functools
 import hashlib
 import io
@@ -17,6 +16,8 @@ from matplotlib.figure import Figure
 # Okabe and Ito's colours, told apart with any kind of colour vision. They mean the same in every figure.
 COLOURS = {"tied": "#D55E00", "untied": "#0072B2", "plain": "#009E73", "paper": "#000000"}
 PANEL, INK, GREY = "#FCFBF8", "#222222", "#666666"  # in dark mode the page turns them round; grey: of no family
+OTHERS = (GREY, "#96367A", "#806000")  # for several lines of no family in one panel
+SVG = "image/svg+xml"
 WIDTH = 6.8  # inches, of every figure
 DASHED = {"color": COLOURS["paper"], "lw": 1.2, "ls": (0, (6, 3))}  # to compare with: the paper's value, a margin
 
@@ -35,7 +36,8 @@ theme()
 
 
 class Picture:
-    """A figure with its alternative text, which shows itself in a notebook: as SVG, or as PNG where it is a photo.
+    """A figure with its alternative text, which shows itself in a notebook as SVG. A photo's holds one PNG; dark mode
+    turns round the colours of its text alone.
 
     The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption,
     to which `finding` adds what comes out, a sentence made from the numbers ("" where there is none).
@@ -53,26 +55,24 @@ class Picture:
         return f"Picture: {self.alt}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        mime = "image/png" if self.photo else "image/svg+xml"
-        return {mime: self.data}, {mime: {"alt": self.alt, "finding": self.finding}}
+        return {SVG: self.data}, {SVG: {"alt": self.alt, "finding": self.finding}}
 
     @functools.cached_property
     def data(self):
-        """The PNG in base64, or the SVG, as wide as its place allows and fit to stand beside others in one page.
+        """The SVG, as wide as its place allows and fit to stand beside others in one page.
 
         Matplotlib numbers its ids from 1 in every figure; here they get a prefix made from the content.
         """
-        dated = dict.fromkeys(["Software"] if self.photo else ["Creator", "Date", "Format", "Type"])
-        self.figure.savefig(file := io.BytesIO(), format="png" if self.photo else "svg", dpi=128, metadata=dated)
-        if self.photo:
-            return base64.b64encode(file.getvalue()).decode()
-        body = file.getvalue().decode().partition("<svg")[2].partition(">")[2]
+        dated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        self.figure.savefig(file := io.StringIO(), format="svg", dpi=128, metadata=dated)  # dpi: of photos
+        body = file.getvalue().partition("<svg")[2].partition(">")[2]
         prefix = "f" + hashlib.sha256((body + self.alt).encode()).hexdigest()[:10]
         body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
         width, height = 72 * self.figure.get_size_inches()
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
             f'aria-label="{escape(self.alt)}" viewBox="0 0 {width:g} {height:g}" width="100%" '
+            f'class="{"photo" if self.photo else "drawing"}" '
             f'style="max-width: {1.6 * width:.0f}px">{body}'
         )
 

@@ -2,7 +2,8 @@
 
 A `frame` is what `grid.get` returns: a row a run, its arm in the column `arm`. It may be empty (nothing recorded yet):
 then a figure says so. Errors are in %, intervals are 95 %, each seed is a dot or a thin line of its own. A colour means
-the same in all of them: untied is blue, tied orange, plain green, and all else grey.
+the same in all of them: untied is blue, tied orange, plain green, and all else grey; where several lines of one panel
+are none of these, plum and brown stand beside grey.
 """
 
 import re
@@ -17,12 +18,17 @@ from matplotlib.ticker import MaxNLocator
 from lib import stats
 from lib.design import layers
 from lib.labels import label_ends, label_points, log_axis, spread
-from lib.pictures import COLOURS, DASHED, GREY, INK, PANEL, WIDTH, Picture, mix, nothing
+from lib.pictures import COLOURS, DASHED, GREY, INK, OTHERS, PANEL, WIDTH, Picture, mix, nothing
 from lib.prose import counted, extremes, is_small, measured, pm, short
 
 # The words in an arm's label that tell its family; the first that fits counts ("untied" holds "tied").
-FAMILIES = {"untied": "untied|residual|resnet|depth-1|equal parameters", "tied": "tied|recnet|states", "plain": "plain"}
+FAMILIES = {
+    "untied": "untied|residual|resnet|depth-1|equal parameters|^n = ",
+    "tied": "tied|recnet|states",
+    "plain": "plain",
+}
 MARKERS = "os^vDP"
+MINUS = "\N{MINUS SIGN}"  # as the page typesets it: with a hyphen a panel would leave too little room
 THIN = 8  # runs in a panel up to which each has a thin line of its own
 
 
@@ -64,12 +70,13 @@ def colour(label):
 
 def styles(labels):
     """{label: (colour, marker)} for the lines of one panel: the last of each family has its colour and a disc, those
-    before it darker ones and other shapes."""
+    before it darker ones and other shapes; those of no family take turns in OTHERS."""
     families = [family(label) for label in labels]
     found = {}
     for i, label in enumerate(labels):
-        many, place = families.count(families[i]), families[: i + 1].count(families[i])
-        found[label] = mix(colour(label), "black", 0.55 * (1 - place / many)), MARKERS[(many - place) % len(MARKERS)]
+        many, before = families.count(families[i]), families[i + 1 :].count(families[i])
+        shade = mix(colour(label), "black", 0.55 * before / many) if families[i] else OTHERS[before % len(OTHERS)]
+        found[label] = shade, MARKERS[before % len(MARKERS)]
     return found
 
 
@@ -127,7 +134,7 @@ def _draw(ax, series, look, line="-", log=False, trained=None):
             marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 16)}
             ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
         first, last = (measured(value) for value in (mean.iloc[0], mean.iloc[-1]))
-        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last}", shade)
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last.replace('-', MINUS)}", shade)
         course = f"from {first} to {last}"
         if line == "none":
             course = f"between {measured(mean.min())} and {measured(mean.max())}"
@@ -279,8 +286,7 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
         ax.plot([mean] * (len(values) > 1), [i] * (len(values) > 1), "|", color=shade, ms=13, mew=1.8)
         dot = {"color": shade, "edgecolor": "white", "lw": 0.6, "zorder": 3, "clip_on": False}
         ax.scatter(values, [i] * len(values), 28, **dot)
-        minus = text.replace("-", "\N{MINUS SIGN}")  # as the page typesets it: else the panel leaves too little room
-        ax.text(1.02, i, minus, transform=ax.get_yaxis_transform(), va="center")
+        ax.text(1.02, i, text.replace("-", MINUS), transform=ax.get_yaxis_transform(), va="center")
     words = []
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         ax.axvline(value, **DASHED)

@@ -89,19 +89,14 @@ class Job:
         return [found[key] for key in sorted(found)]
 
     def small(self, page):
-        """The claims that a page of the published site shows by quick runs, because their full-scale ones are not all
-        there; a page that names none may show all."""
+        """The claims that a page of the published site shows by quick runs, because too few of their full-scale ones
+        are there; a page that names none may show all."""
         if not self.publish:
             return []
-        recorded, quick = runs.read(self.results), runs.read(self.store)
-
-        def made(records, claim, profile):
-            return experiments.select(records, claim, profile).key.nunique()
-
+        stores = ("paper", runs.read(self.results)), ("quick", runs.read(self.store))
         asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
-        short = [c for c in asked if made(recorded, c, "paper") < len(experiments.wanted([c], "paper"))]
-        checked = {record.get("name") for record in quick}  # only a check has one
-        return [c for c in short if made(quick, c, "quick") or checked & {*experiments.CHECKS.get(c, ())}]
+        shown = {claim: experiments.fullest(stores, claim) for claim in asked}
+        return [claim for claim, (profile, table) in shown.items() if profile != "paper" and len(table)]
 
     def source(self, page):
         try:
@@ -286,7 +281,7 @@ def provenance(job, records):
         foot += [
             (
                 "Runs and checks",
-                f"{len(machines)}, {minutes:.0f} minutes; {each('{date}')}, at commit {each('{commit}')}",
+                f"{len(machines)}, {minutes:,.0f} minutes in all; {each('{date}')}, at commit {each('{commit}')}",
             ),
             ("Their machine", ", ".join(sorted({_on(machine) for machine in machines}))),
         ]

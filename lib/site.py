@@ -25,11 +25,12 @@ from lib.records import write
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
 NUMBER = re.compile(  # or a date, or an empty cell
-    r"[-+\u2212]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?%)?( ± [\d.]+)?|\d{4}-\d\d-\d\d|NaN|nan|[-\u2013]?"
+    r"[-+\u2212]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?(\s?%)?(\s±\s[\d.]+)?|\d{4}-\d\d-\d\d|NaN|nan|[-\u2013]?"
 )
 TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
     (re.compile(r"(?<=\d) ?%"), "\u00a0%"),
     (re.compile(r"(?<=\d) (?=(pp|px|seeds?)\b)|(?<=\bn) (?==)|(?<=\bn =) |(?<=\bn\u00a0=) "), "\u00a0"),
+    (re.compile(r"(?<=\d) ± (?=\d)"), "\u00a0±\u00a0"),
     (re.compile(r"(?<=\[[-+\d])([\d.]*,) (?=[-+\d.]+\])"), "\\1\u00a0"),  # an interval
     (re.compile(r"(?<![\w.,/)-])-(?=\d)"), "\u2212"),
     (re.compile(r"^-$"), "\u2013"),
@@ -278,6 +279,7 @@ def _tidy(soup, site, linked):
     for wide in soup.select("pre, math[display=block]"):
         wide["tabindex"] = "0"  # what scrolls must be reachable with the keyboard
     _typeset(soup)
+    _hold(soup)
     contents = _headings(soup)
     seen = {"main", "provenance"}
     for element in soup.select("[id]"):
@@ -316,6 +318,20 @@ def _typeset(soup):
             parts = NAMED.split(shown)  # every second one is a name
             parts[1::2] = (soup.new_tag("span", attrs={"class": "whole"}, string=name) for name in parts[1::2])
             text.replace_with(*parts)
+
+
+def _hold(soup):
+    """A bracket before a formula, and the marks behind it, stay with it in a line."""
+    for formula in soup.select("math:not([display=block])"):
+        before, after = (str(text or "") for text in (formula.previous_sibling, formula.next_sibling))
+        opening, closing = re.search(r"[(\[“]*$", before)[0], re.match(r"[)\].,;:”]*", after)[0]
+        if opening:
+            formula.previous_sibling.replace_with(before.removesuffix(opening))
+            if closing:
+                formula.next_sibling.replace_with(after.removeprefix(closing))
+            whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
+            whole.insert(0, opening)
+            whole.append(closing)
 
 
 def _fold(soup):

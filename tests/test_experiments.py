@@ -326,6 +326,22 @@ def test_select_finds_all_runs_in_the_order_of_the_arms(claim, profile):
     assert list(zip(table["arm"], table["seed"], strict=True)) == expected
 
 
+def test_the_fullest_is_the_first_in_which_every_arm_has_a_run():
+    def made(profile, keep):
+        return [record(e, s) for e, s in experiments.wanted(["C2"], profile) if keep(e, s)]
+
+    quick = "quick", made("quick", lambda e, s: True)
+    others, relu = made("paper", lambda e, s: s > 0), experiments.arms("C2", "paper")["ReLU"]
+    for some in ([], made("paper", lambda e, s: e == relu), others[:1]):
+        assert experiments.fullest([("paper", some), quick], "C2")[0] == "quick"
+        assert experiments.fullest([quick, ("paper", some)], "C2")[0] == "quick"
+    profile, table = experiments.fullest([("paper", others), quick], "C2")
+    assert (profile, len(table)) == ("paper", len(others))
+    lone = made("paper", lambda e, s: s == (1 if e == relu else 2))  # no seed in common
+    assert experiments.fullest([("paper", lone), quick], "C2")[0] == "quick"
+    assert experiments.fullest([("paper", lone), ("quick", [])], "C2")[0] == "paper"
+
+
 def test_find_check():
     def check(name="softplus", profile="paper", standin=False, version=TRAIN_VERSION):
         data = {"standin": standin}

@@ -210,12 +210,16 @@ def test_no_id_stands_twice_on_a_page(all_shown):
     assert len(ids) == len(set(ids))
 
 
-def test_photographs_are_png_and_plots_are_not(all_shown):
+def test_photographs_hold_one_png_and_their_captions_are_text(all_shown):
     photos = {"photographs", "samples", "mistakes", "filters", "feature_maps"}
     for name, (mime, content) in all_shown.items():
-        assert mime == ("image/png" if name in photos else "image/svg+xml"), name
+        assert mime == "image/svg+xml"
+        assert parse(content)[0].get("class") == ("photo" if name in photos else "drawing"), name
+        found = re.findall(r'href="data:image/png;base64,([^"]+)"', content)
+        assert len(found) == (name in photos or name == "course"), name
         if name in photos:
-            assert base64.b64decode(content).startswith(b"\x89PNG")
+            assert base64.b64decode(found[0]).startswith(b"\x89PNG")
+    assert {"a", "b"} <= set(texts(pictures.photographs(IMAGES[:2], ["a", "b"])))
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -343,6 +347,7 @@ def test_families_keep_their_colours():
     assert plots.colour("residual n = 1") == plots.colour("untied n = 3") == plots.colour("equal parameters, n = 2")
     looks = plots.styles(labels)
     assert len(set(looks.values())) == 6
+    assert len({plots.styles(["CNN", "MLP", "ReLU"])[label][0] for label in ("CNN", "MLP", "ReLU")}) == 3
     assert looks["untied n = 7"][0] == pictures.COLOURS["untied"].lower()
 
 
@@ -443,7 +448,7 @@ def test_net_draws_every_convolution(architecture, options):
 def test_net_gives_channels_stride_and_size():
     words = diagrams.net(models.build("resnet18", (32, 32, 3), width=4, stem="imagenet")).alt
     assert "stem, 16x16x4: 7x7 conv 4, /2 16x16, max-pool 3" in words
-    assert "stage4, 1x1x32: 3x3 conv 32, /2 1x1, 3x3 conv 32 1x1, shortcut 1x1 conv 32, /2 1x1" in words
+    assert "stage 4, 1x1x32: 3x3 conv 32, /2 1x1, 3x3 conv 32 1x1, shortcut 1x1 conv 32, /2 1x1" in words
 
 
 @pytest.mark.parametrize(

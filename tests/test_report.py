@@ -188,7 +188,10 @@ def test_publishing_knows_which_claims_have_small_runs_alone(desk):
     assert "C2" in job.small("02_second")
     assert {r["key"] for r in job.records()} == {e.key(seed, "x") for e, seed in quick}
     for e, seed in full:
+        assert job.small("01_first") == ["C2"]
         record(desk.path / "results", e.key(seed, "x"), **trained(e, seed))
+        if seed == 0 and e is not full[0][0]:  # now each arm has a seed
+            break
     assert job.small("01_first") == []
     assert desk.job("--profile", "quick", pages=pages).small("01_first") == []
 
@@ -483,6 +486,12 @@ def test_formulae_become_mathml(pages):
     assert block.find("mo", string="∑")
     assert output.get_text() == "D<1"
     assert main.get_text().count("$") == 1
+
+
+def test_a_line_ends_neither_behind_a_bracket_before_a_formula_nor_before_the_mark_behind_it(pages):
+    main = pages(text('A net ($n = 3$), "$x$", *all* ($y$ of them) and $z$.')).main
+    assert [held.get_text() for held in main.select(".whole")] == ["(n=3),", "“x”,", "(y"]
+    assert "A net (n=3), “x”, all (y of them) and z." in main.get_text()
 
 
 def test_a_formula_that_is_none_is_told_in_one_line(pages):
