@@ -655,6 +655,7 @@ def test_front_page(pages):
         "Recurrent Networks in Residual Networks: a reproduction report"
     ]
     assert [half.get_text() for half in front.select(".halves strong")] == ["[?]", "[?]"]
+    assert [said.get_text()[-19:] for said in front.select(".half + p")] == ["is not decided yet."] * 2
     heads = [cell.get_text() for cell in front.select("thead th")]
     assert heads == ["Claim", "The paper", "Number", "Recorded", "This run", "Verdict"]
     assert "ResNet-18" in [name.get_text() for name in front.select(".claims .whole")]
