@@ -172,7 +172,9 @@ def interim(records):
     if said:
         runs_of = experiments.seeds("C11", "paper", "tied n = 7")
         epochs = experiments.arms("C11", "paper")["tied n = 7"].recipe.epochs
-        said.append(f"The runs that decide it, {len(runs_of)} seeds of {epochs} epochs, are not all made yet")
+        begun = len(experiments.select(records, "C11", "paper"))
+        made = f"{begun} made so far" if begun else "none made yet"
+        said.append(f"The runs that decide it are of {epochs} epochs, with {len(runs_of)} seeds a net: {made}")
     return said
 
 

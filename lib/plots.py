@@ -131,7 +131,7 @@ def _draw(ax, series, look, line="-", log=False, trained=None):
         for part, style in [(slice(known), line)] + [(slice(known - 1, None), "--")] * (known < len(x)):
             if few:
                 ax.plot(x[part], table.to_numpy().T[part], ls=style, color=shade, lw=0.7, alpha=0.5)
-            marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 16)}
+            marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 20)}
             ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
         first, last = (measured(value) for value in (mean.iloc[0], mean.iloc[-1]))
         ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last.replace('-', MINUS)}", shade)
@@ -300,7 +300,10 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
     elif any(row.interval and row.interval[0] <= row.interval[1] for row in rows.values()):
         finding += " Lines are 95 % intervals."
     ax.set_yticks(range(len(rows)), [textwrap.fill(label, 34) for label in rows])
+    ax.use_sticky_edges = False  # else where a bar begins there would be no margin
     ax.set(xlabel=xlabel, xmargin=0.08, ylim=(len(rows) - 0.5, -0.5))
+    if any(row.left is not None for row in rows.values()):
+        ax.set_xlim(left=0)
     ax.grid(axis="y", visible=log)  # a bar has no length on a logarithmic axis: there a thin line leads to the dot
     if log:
         log_axis(ax.xaxis)
@@ -472,8 +475,7 @@ def frontier(frame, cost, xlabel, measure="val_error"):
     ax.set_ylim(low - 0.25 * (high - low), high)  # room for labels below the line
     named = best.drop_duplicates("label", keep="last")
     points = list(zip(named[cost], named[measure], named.label, named.family.map(colour), strict=True))
-    others = zip(frame[cost], frame[measure], strict=True)
-    label_points(ax, points, [steps, *(([x, x], [y, y]) for x, y in others)])
+    label_points(ax, points, [steps], list(zip(frame[cost], frame[measure], strict=True)))
     words = "; ".join(f"{label}: {y:.1f} at {short(x)}" for x, y, label, _ in points)
     return Picture(
         figure, f"{_name(measure)} against {xlabel}, {len(frame)} runs. {words}.", finding=f"On the line: {words}."

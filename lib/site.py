@@ -40,7 +40,7 @@ TYPOGRAPHY = [  # what a keyboard lacks: (pattern, what stands for it)
     (re.compile(r"(^|(?<=[\s(\[“]))'"), "‘"),
     (re.compile("'"), "’"),
 ]
-NAMED = re.compile(r"\b([^\W\d_]+-\d[\w.]*\b)")  # ResNet-18: no line may end behind its hyphen
+NAMED = re.compile(r"\b([^\W\d_]+-\d[\w.]*\b|\d[\d.]*e-\d+)")  # ResNet-18, 1e-16: no line may end behind its hyphen
 PROSE = 80  # characters: a table with a longer cell is one of texts
 LONG = 40  # rows: a longer table is folded
 
@@ -325,8 +325,9 @@ def _hold(soup):
     for formula in soup.select("math:not([display=block])"):
         before, after = (str(text or "") for text in (formula.previous_sibling, formula.next_sibling))
         opening, closing = re.search(r"[(\[“]*$", before)[0], re.match(r"[)\].,;:”]*", after)[0]
-        if opening:
-            formula.previous_sibling.replace_with(before.removesuffix(opening))
+        if opening or closing:
+            if opening:
+                formula.previous_sibling.replace_with(before.removesuffix(opening))
             if closing:
                 formula.next_sibling.replace_with(after.removeprefix(closing))
             whole = formula.wrap(soup.new_tag("span", attrs={"class": "whole"}))
@@ -488,7 +489,7 @@ def _number(text):
     """A number as `Finding.shown` gives it, typeset: the value, and below it, small, its interval and seeds."""
     from markupsafe import Markup
 
-    value, *rest = re.fullmatch(r"(.*?)(?: (\[[^]]*\]))?(?:, (\d+ seeds?))?", text, re.DOTALL).groups("")
+    value, *rest = re.fullmatch(r"(.*?)(?: (\[[^]]*\]))?(?:, (\d+ seeds?(?: so far)?))?", text, re.DOTALL).groups("")
     small = ", ".join(filter(None, rest))
     shown = Markup("<b>{}</b>").format(typeset(value))
     return shown + Markup(" <small>{}</small>").format(typeset(small)) if small else shown

@@ -429,7 +429,7 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
         weights = {"recnet": 170_000, "feedback": 130_000, "resnet": 660_000}[r["experiment"]["architecture"]]
         r |= {"flops": 2e8, "curve": r["curve"][:5], "parameters": weights}
     *said, note = claims.interim(made)
-    assert note == "The runs that decide it, 5 seeds of 100 epochs, are not all made yet"
+    assert note == "The runs that decide it are of 100 epochs, with 5 seeds a net: none made yet"
     for size, sentence in zip(("44 layers, 0.17M weights", "3 states, 9 steps, 0.13M weights"), said, strict=True):
         assert re.fullmatch(
             rf"Validation error after 5 epochs: 12.0 % with shared weights \({size}\), "

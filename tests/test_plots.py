@@ -370,6 +370,20 @@ def test_marks_and_numbers_stand_out_from_their_ground():
     assert {text.get_color() for text in ax.texts} == {"white", "black"}
 
 
+def test_a_line_that_ends_early_has_its_label_at_its_end():
+    """A dashed leader across the panel would look as if the line went on."""
+    notes = plots.per_step({"early": [3, 2], "late": [*range(12)]}, "error").figure.axes[0].texts
+    places = {note.get_text().split(":")[0]: note.arrow_patch is None for note in notes}
+    assert places == {"early": True, "late": False}
+
+
+def test_no_bar_ends_at_the_edge_of_its_panel():
+    steps = pd.concat([runs().assign(arm=arm, test_error=error) for arm, error in [("a", 60), ("b", 70), ("c", 40)]])
+    low, high = plots.waterfall(steps).figure.axes[0].get_xlim()
+    assert low == 0
+    assert high > 72
+
+
 def test_many_runs_have_no_line_of_their_own():
     lines = [len(plots.per_step({"a": [[1, 2]] * n}, "error").figure.axes[0].lines) for n in (plots.THIN, 9)]
     assert lines == [plots.THIN + 1, 1]

@@ -459,7 +459,7 @@ def test_code_is_folded_under_its_sentence(pages):
 def test_a_published_page_says_which_claims_it_shows_by_small_runs(pages):
     assert not pages(publish=True).select(".note")
     (note,) = pages(key="k2", publish=True, profile="quick", small=["C3", "C4"]).select(".note")
-    assert "Not all full-scale runs of C3, C4 are recorded yet" in note.get_text()
+    assert "Too few full-scale runs of C3, C4 are recorded yet" in note.get_text()
     heads = [th.get_text() for th in pages.front.select("table.claims thead th")]
     assert heads == ["Claim", "The paper", "Number", "Recorded", "Quick run", "Verdict"]
     pages(profile="quick")
@@ -490,7 +490,7 @@ def test_formulae_become_mathml(pages):
 
 def test_a_line_ends_neither_behind_a_bracket_before_a_formula_nor_before_the_mark_behind_it(pages):
     main = pages(text('A net ($n = 3$), "$x$", *all* ($y$ of them) and $z$.')).main
-    assert [held.get_text() for held in main.select(".whole")] == ["(n=3),", "“x”,", "(y"]
+    assert [held.get_text() for held in main.select(".whole")] == ["(n=3),", "“x”,", "(y", "z."]
     assert "A net (n=3), “x”, all (y of them) and z." in main.get_text()
 
 
