@@ -37,7 +37,7 @@ def spread(places, gap):
 
 def label_ends(ax, ends):
     """A label right of the panel for each line, [(x, y of its end, text, colour)]; those that overlap move apart. One
-    that ends early has its label below its end."""
+    that ends early has its label beside its end."""
     ends = sorted(ends, key=lambda end: end[1])
     ax.autoscale_view()  # else the limits are not known before the figure is drawn
     places = (ax.transScale + ax.transLimits).transform([end[:2] for end in ends])[:, 1]
@@ -46,7 +46,7 @@ def label_ends(ax, ends):
         leader = {"arrowstyle": "-", "color": colour, "lw": 0.8, "ls": (0, (3, 1.5)), "shrinkB": 3, "relpos": (0, 0.5)}
         style = {"color": mix(colour, "black", 0.35), "annotation_clip": False}
         if (ax.transScale + ax.transLimits).transform(end)[0] < EARLY:  # a line of dashes would seem to go on with it
-            ax.annotate(text, end, (6, -3), textcoords="offset points", va="top", **style)
+            ax.annotate(text, end, (8, 0), textcoords="offset points", va="center", **style)
         else:
             ax.annotate(text, end, (1.07, place), textcoords="axes fraction", va="center", arrowprops=leader, **style)
 
@@ -76,9 +76,9 @@ def label_points(ax, points, lines=(), dots=()):
             way = [spot + off * share for share in np.arange(0.1, 1, 0.03 / far)] if far > LEADER else []
             outside = (spot + shift < half).any() or (spot + shift > panel - half).any()
             hidden = np.all(abs(spot + shift - centres) < half + sizes, axis=1).sum()
-            nearer = (np.hypot(*np.clip(abs(others - spot - shift) - half, 0, None).T) < far).any()
+            nearer = (np.hypot(*np.clip(abs(others - spot - shift) - half, 0, None).T) < min(far, LEADER) + 0.05).any()
             crossed = sum(np.all(abs(at - centres) < sizes, axis=1).any() for at in way)
-            choices.append((1e4 * outside + 100 * hidden + 5 * crossed + 6 * nearer + 10 * far, shift, off, way))
+            choices.append((1e4 * outside + 100 * hidden + 5 * crossed + 15 * nearer + 10 * far, shift, off, way))
         _, shift, off, way = min(choices, key=lambda choice: choice[0])
         taken += [(spot + shift, half + np.array((0.06, 0))), *((at, 0.02) for at in way)]
         leader = {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
