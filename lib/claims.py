@@ -60,15 +60,16 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     facts = found if isinstance(found, dict) else {}
     word = of_parts([*facts.values()]) if facts else found
     source = "recorded" if profile == "paper" else f"{profile} run"
+    compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
+    n = 0 if blank.unit == "x" else min((len(arms[0][a]) for a in compared), default=0)  # a time is of no seeds
     if standin:
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
-    compared = (arms[0].named("final") or arms[0].named(but=["no norm"])) if arms else ()
-    n = 0 if blank.unit == "x" else min((len(arms[0][a]) for a in compared), default=0)  # a time is of no seeds
+    if made < wanted and not standin:
+        word, source, facts = blank.verdict, f"{source}, in part", {}
+        text = f"Of the {'seed' if n == 1 else 'seeds'} that every net has: {text}"
     answers = {part: ANSWER[fact] for part, fact in facts.items()}
-    if made < wanted:
-        word, source, answers = blank.verdict, f"{source}, in part", {}
     found = {"value": value, "interval": tuple(interval), "n": n, "source": source, "parts": answers}
     return replace(blank, verdict=word, text=text, **found)
 
