@@ -18,7 +18,8 @@ import pandas as pd
 
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
-from lib.findings import ANSWER, DETAIL, Arms, Mixed, of_parts, on_common_seeds
+from lib.experiments import on_common_seeds
+from lib.findings import ANSWER, DETAIL, Arms, Mixed, of_parts
 from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
@@ -49,7 +50,7 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     if made < wanted:  # there may be a number, but neither a verdict nor answers
         word = "incomplete" if made else "not run"
         blank = replace(blank, verdict=word, made=f"Runs made: {made} of the {wanted} that it needs.")
-        tables = {d: experiments.level(table, d, profile) for d, table in tables.items()}
+        tables = {d: on_common_seeds(table, *experiments.arms(d, profile)) for d, table in tables.items()}
     arms = [Arms(table) for table in tables.values()]
     if made < wanted and not all([*arms, *checks]):
         return blank

@@ -168,11 +168,10 @@ def select(records, claim, profile, seed=0, count=1, standin=False):
     return pd.DataFrame(rows)
 
 
-def level(table, claim, profile):
-    """The rows of a table of `select` on the seeds that every arm of the claim has; none where an arm has no run."""
-    if table.empty or set(table.arm) != set(arms(claim, profile)):
-        return table[:0]
-    return table[table.seed.isin(set.intersection(*(set(rows.seed) for _, rows in table.groupby("arm"))))]
+def on_common_seeds(table, *labels):
+    """The rows of these arms in a table of `select`, of the seeds that each of them has."""
+    seeds = set(table.seed).intersection(*(table.seed[table.arm == label] for label in labels))
+    return table[table.arm.isin(labels) & table.seed.isin(seeds)]
 
 
 def find_check(records, name, profile, standin=False):
@@ -198,7 +197,8 @@ def fullest(stores, claim, seed=0, count=1, standin=False):
         profile, table = entry
         return table["key"].nunique() / max(1, len(wanted([claim], profile, seed, count)))
 
-    return next((entry for entry in found if len(level(entry[1], claim, entry[0]))), None) or max(found, key=share)
+    comparable = ((profile, table) for profile, table in found if len(on_common_seeds(table, *arms(claim, profile))))
+    return next(comparable, None) or max(found, key=share)
 
 
 def _canonical(experiment):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib import stats
+from lib.experiments import on_common_seeds
 from lib.prose import counted
 from lib.stats import Estimate
 
@@ -114,12 +115,6 @@ def _kind(device, precision, backend="tensorflow", **_):
 
 class Mixed(ValueError):
     """A comparison of runs from different kinds of device, of different precisions, or of different backends."""
-
-
-def on_common_seeds(frame, *arms):
-    """The rows of these arms in a frame as `grid.get` returns it, of the seeds that each of them has."""
-    seeds = set.intersection(*(set(frame.seed[frame.arm == arm]) for arm in arms))
-    return frame[frame.arm.isin(arms) & frame.seed.isin(seeds)]
 
 
 class Arms(dict):
