@@ -11,7 +11,6 @@ import math
 import sys
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -265,7 +264,7 @@ def main(argv=None):
     parser.add_argument("--profile", choices=experiments.PROFILES, help="default: for each claim the fullest there is")
     parser.add_argument("--json", action="store_true", help="one JSON array")
     args = parser.parse_args(argv)
-    if args.runs and not Path(args.runs).is_dir():
+    if args.runs and not commands.is_folder(args.runs):
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
     return commands.ended(lambda: _print(args), StoreError)
 

@@ -13,6 +13,11 @@ def say(line):
     print(f"{MARK * bool(os.environ.get('RECNET_REPORT'))}{line}", file=sys.stderr, flush=True)
 
 
+def is_folder(path):
+    """Whether this is a folder. `Path.is_dir` raises OSError for a name longer than the file system takes."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def ended(work: Callable, *expected, interrupted="interrupted"):
     """Calls work() and returns the exit code: what it returns (None is 0), 1 after an error, 130 after Ctrl-C.
 

@@ -314,7 +314,7 @@ def load(name: str, standin: bool = False) -> Dataset:
 
 @lru_cache
 def _load(name: str, data_dir: str) -> Dataset:
-    if data_dir and not Path(data_dir).is_dir():
+    if data_dir and not commands.is_folder(data_dir):
         raise DataError(f"DATA_DIR={data_dir} is not a folder: set it to the folder with the data, or unset it")
     try:
         dataset = from_folder(name, Path(data_dir), "DATA_DIR") if data_dir else None

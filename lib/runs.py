@@ -134,7 +134,7 @@ def main(argv=None):
     form.add_argument("--json", action="store_true", help="one JSON array")
     form.add_argument("--csv", action="store_true", help="comma-separated values")
     args = parser.parse_args(argv)
-    if args.runs and not Path(args.runs).is_dir():
+    if args.runs and not commands.is_folder(args.runs):
         parser.error(f"there is no store {args.runs!r}; results and build/runs are the usual ones")
     return commands.ended(lambda: _print(args), StoreError)
 

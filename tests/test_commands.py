@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lib import claims, commands, data, environment, recorder, report, runs
@@ -71,6 +71,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("module", "option"), OPTIONS, ids=lambda part: getattr(part, "__name__", part))
 @settings(max_examples=40, deadline=None)
+@example(value="a name longer than any file system takes" * 200)
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=["Nd"]), min_size=1))
 def test_no_value_of_an_option_is_a_traceback(module, option, value):
     """Whatever stands behind an option, exit 2 comes before any work."""

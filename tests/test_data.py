@@ -537,7 +537,7 @@ def test_order_of_sources(mini, monkeypatch, tmp_path, server):
 
 def test_data_dir_must_be_a_folder(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file", tmp_path / "nowhere"):
+    for path in (tmp_path / "file", tmp_path / "nowhere", tmp_path / ("long" * 2000)):
         monkeypatch.setenv("DATA_DIR", str(path))
         with pytest.raises(data.DataError, match=f"^DATA_DIR={path} is not a folder: set it to .*, or unset it$"):
             data.load("mnist")

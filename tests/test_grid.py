@@ -89,24 +89,30 @@ def test_get_trains_only_the_rest_and_read_only_not_even_that(trained, monkeypat
     assert trained == [(softplus, 0), (relu, 0)]
 
 
-def test_a_published_page_shows_quick_runs_until_full_scale_is_recorded(tmp_path, monkeypatch):
+def test_a_published_page_shows_quick_runs_until_every_net_has_one_of_full_scale(tmp_path, monkeypatch):
     stores = {"paper": tmp_path / "results", "quick": tmp_path / "quick"}
     monkeypatch.setattr(runs, "RESULTS", stores["paper"])
     monkeypatch.setattr(runs, "QUICK", stores["quick"])
     monkeypatch.setenv("RECNET_READ_ONLY", "1")
     monkeypatch.setattr(experiments, "seeds", lambda claim, profile, *rest: range(2 if profile == "paper" else 1))
-    arms = {"paper": TWO_EPOCHS, "quick": replace(TWO_EPOCHS, recipe=Recipe(epochs=1, learning_rate=0.1, batch=20))}
-    monkeypatch.setattr(experiments, "arms", lambda claim, profile: {"net": arms[profile]})
+    quick, other = (
+        replace(TWO_EPOCHS, recipe=Recipe(epochs=epochs, learning_rate=rate, batch=20))
+        for epochs, rate in ((1, 0.1), (2, 0.3))
+    )
+    arms = {"paper": {"net": TWO_EPOCHS, "other": other}, "quick": {"net": quick}}
+    monkeypatch.setattr(experiments, "arms", lambda claim, profile: arms[profile])
 
     def epochs():
         return [len(curve) for curve in grid.get("C1", "paper").curve]
 
     train.train(TWO_EPOCHS, 0, stores["paper"])
     assert epochs() == [2]  # better than nothing
-    train.train(arms["quick"], 0, stores["quick"])
+    train.train(quick, 0, stores["quick"])
     assert epochs() == [1]
     train.train(TWO_EPOCHS, 1, stores["paper"])
-    assert epochs() == [2, 2]
+    assert epochs() == [1]
+    train.train(other, 1, stores["paper"])
+    assert epochs() == [2, 2, 2]  # all there are
     row = grid.get("C1", "paper").iloc[0]
     assert grid.run(row, "paper").record["key"] == row.key
 
