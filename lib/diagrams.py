@@ -16,7 +16,7 @@ PLUS = ("+", None)
 TITLES = {  # Keras layers in words, from their configuration
     "InputLayer": "image",
     "Rescaling": "scale to mean 0, deviation 1",
-    "MaxPooling2D": "max-pool {pool_size[0]}",
+    "MaxPooling2D": "max-pool {pool_size[0]}, /{strides[0]}",
     "GlobalAveragePooling2D": "average",
     "RepeatVector": "repeat {n} times",
     "SimpleRNN": "simple RNN {units}, {activation}",

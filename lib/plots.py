@@ -29,6 +29,7 @@ FAMILIES = {
 }
 MARKERS = "os^vDP"
 MINUS = "\N{MINUS SIGN}"  # as the page typesets it: with a hyphen a panel would leave too little room
+FAR = 0.75  # of a panel's width, from which on what stands at a line would reach beyond it
 THIN = 8  # runs in a panel up to which each has a thin line of its own
 
 
@@ -68,6 +69,11 @@ def colour(label):
     return COLOURS.get(family(label), GREY)
 
 
+def _other(i):
+    """The colour of the i-th line of no family: OTHERS in turn, then darker ones."""
+    return mix(OTHERS[i % len(OTHERS)], "black", min(0.8, 0.5 * (i // len(OTHERS))))
+
+
 def styles(labels):
     """{label: (colour, marker)} for the lines of one panel: the last of each family has its colour and a disc, those
     before it darker ones and other shapes; those of no family take turns in OTHERS."""
@@ -75,7 +81,7 @@ def styles(labels):
     found = {}
     for i, label in enumerate(labels):
         many, before = families.count(families[i]), families[i + 1 :].count(families[i])
-        shade = mix(colour(label), "black", 0.55 * before / many) if families[i] else OTHERS[before % len(OTHERS)]
+        shade = mix(colour(label), "black", 0.55 * before / many) if families[i] else _other(before)
         found[label] = shade, MARKERS[before % len(MARKERS)]
     return found
 
@@ -290,9 +296,11 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
     words = []
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         ax.axvline(value, **DASHED)
-        # the first stands left of its line, the others right of theirs, a floor each above the first
-        style = {"ha": "right" if k == 0 and len(lines) > 1 else "left", "va": "bottom"}
-        place = (0, 2 + 11 * max(k - 1, 0))
+        # the first stands left of its line, the others right of theirs, a floor each above the first; but one that is
+        # far to the right stands left of it too, so that it heads no number, above the others
+        far = ax.transLimits.transform((value, 0))[0] > FAR
+        style = {"ha": "right" if far or (k == 0 and len(lines) > 1) else "left", "va": "bottom"}
+        place = (0, 2 + 11 * (k if far else max(k - 1, 0)))
         ax.annotate(f" {label} {value:g} ", (value, 1), place, ax.get_xaxis_transform(), "offset points", **style)
         words.append(f"line at {value:g}, {label}")
     if any(len(row.values) > 1 for row in rows.values()):

@@ -93,7 +93,8 @@ def extremes(values, where="", text=measured):
     def named(most):
         shown = text(most(values.values()))
         first, *others = (label for label, value in values.items() if text(value) == shown)
-        return f"{first}{f' and {len(others)} more' * bool(others)}, {shown}"
+        others = others if len(others) < 2 else [f"{len(others)} more"]
+        return f"{' and '.join([first, *others])}, {shown}"
 
     low, high = map(named, (min, max))
     return f"All{where}: {text(max(values.values()))}." if low == high else f"Lowest{where}: {low}; highest: {high}."

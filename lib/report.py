@@ -89,13 +89,12 @@ class Job:
         return [found[key] for key in sorted(found)]
 
     def small(self, page):
-        """The claims that a page of the published site shows by quick runs, because too few of their full-scale ones
-        are there; a page that names none may show all."""
+        """The claims of a page of the published site that it shows by quick runs, because too few of their full-scale
+        ones are there."""
         if not self.publish:
             return []
         stores = ("paper", runs.read(self.results)), ("quick", runs.read(self.store))
-        asked = [claim for claim in self.pages[page] or experiments.DESIGNS if claim in experiments.DESIGNS]
-        shown = {claim: experiments.fullest(stores, claim) for claim in asked}
+        shown = {c: experiments.fullest(stores, c) for c in self.pages[page] if c in experiments.DESIGNS}
         return [claim for claim, (profile, table) in shown.items() if profile != "paper" and len(table)]
 
     def source(self, page):

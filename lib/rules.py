@@ -53,7 +53,7 @@ def c1(arms):
     "C2",
     "ReLU and softplus",
     how="The two formulas were compared point by point, and the MNIST net was trained with either.",
-    paper="ReLU approximates the analytic function ln(1 + e^x) (3.1.1)",
+    paper="ReLU approximates the analytic function ln(1\u00a0+\u00a0eˣ) (3.1.1)",
     quantity="error, softplus minus ReLU",
     means={"erratum": "It is the other way round: that function is a smooth form of ReLU."},
 )
@@ -61,7 +61,7 @@ def c2(arms, check):
     """`erratum`: it is the other way round. With it: are the two nets equivalent?"""
     largest, at, above = map(check["result"].get, ("gap", "at", "everywhere_above"))
     change, same = arms.difference("softplus", "ReLU"), arms.equivalent("softplus", "ReLU")
-    text = f"ln(1 + e^x) approximates ReLU, off by at most {largest:.4f}, at {at:g}. Its net minus ReLU's {change:pp}; "
+    text = f"ln(1 + eˣ) approximates ReLU, off by at most {largest:.4f}, at {at:g}. Its net minus ReLU's {change:pp}; "
     text += f"equivalent within {EQUIVALENT} pp: {ANSWER[same]}."
     return "erratum" if above and math.isclose(largest, math.log(2), rel_tol=1e-6) else "inconclusive", change, text
 
@@ -422,7 +422,7 @@ def c15(arms):
     "C16",
     "Said in passing",
     how="Three remarks were measured: the epochs either kind of net needs, digits that are shifted, simpler nets.",
-    paper="residual nets learn faster; pooling makes invariant; CNNs train easily (1)",
+    paper="residual nets learn faster; pooling makes invariant; CNNs train easily (1, 2)",
     quantity="epochs to 20 % error, plain minus residual, where both get there",
     unit="epochs",
     means={
