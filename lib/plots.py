@@ -294,11 +294,13 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
         ax.scatter(values, [i] * len(values), 28, **dot)
         ax.text(1.02, i, text.replace("-", MINUS), transform=ax.get_yaxis_transform(), va="center")
     words = []
-    for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
+    for value in lines.values():
         ax.axvline(value, **DASHED)
+    ax.autoscale_view()  # else places are not known
+    for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         # the first stands left of its line, the others right of theirs, a floor each above the first; but one that is
         # far to the right stands left of it too, so that it heads no number, above the others
-        far = ax.transLimits.transform((value, 0))[0] > FAR
+        far = (ax.transScale + ax.transLimits).transform((value, 0))[0] > FAR
         style = {"ha": "right" if far or (k == 0 and len(lines) > 1) else "left", "va": "bottom"}
         place = (0, 2 + 11 * (k if far else max(k - 1, 0)))
         ax.annotate(f" {label} {value:g} ", (value, 1), place, ax.get_xaxis_transform(), "offset points", **style)
