@@ -44,14 +44,15 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
     checks = [experiments.find_check(records, name, profile, standin) for name in experiments.CHECKS.get(blank.id, ())]
     wanted = len(experiments.wanted(designs, profile, seed, seeds)) + len(checks)
     made = len({key for table in tables.values() for key in table["key"]}) + sum(map(bool, checks))
+    whole = made == wanted
     if not wanted:
         return replace(blank, text="It is measured at full scale alone.")
-    if made < wanted:  # there may be a number, but neither a verdict nor answers
+    if not whole:  # there may be a number, but neither a verdict nor answers
         word = "incomplete" if made else "not run"
         blank = replace(blank, verdict=word, made=f"Runs made: {made} of the {wanted} that it needs.")
         tables = {d: on_common_seeds(table, *experiments.arms(d, profile)) for d, table in tables.items()}
     arms = [Arms(table) for table in tables.values()]
-    if made < wanted and not all([*arms, *checks]):
+    if not whole and not all([*arms, *checks]):
         return blank
     try:
         found, (value, *interval, _), text = rule(*arms, *checks)
@@ -66,7 +67,7 @@ def _judge(blank, rule, also, profile, records, seed, seeds, standin):
         word, text, source = "not run", f"{text} Stand-in data: no verdict.", f"{source}, stand-in data"
     elif profile != "paper" and (designs or profile == "smoke"):  # without training, a check settles it at any size
         word = "indicative"
-    if made < wanted and not standin:
+    if not whole and not standin:
         word, source, facts = blank.verdict, f"{source}, in part", {}
         text = f"Of the {'seed' if n == 1 else 'seeds'} that every net has: {text}"
     answers = {part: ANSWER[fact] for part, fact in facts.items()}

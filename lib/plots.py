@@ -296,7 +296,7 @@ def _rows(rows, xlabel, finding="", lines=None, log=False, dots=SEEDS):
     words = []
     for value in lines.values():
         ax.axvline(value, **DASHED)
-    ax.autoscale_view()  # else places are not known
+    ax.autoscale_view()  # else it is not known what is far
     for k, (label, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
         # the first stands left of its line, the others right of theirs, a floor each above the first; but one that is
         # far to the right stands left of it too, so that it heads no number, above the others

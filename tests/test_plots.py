@@ -377,6 +377,13 @@ def test_a_line_that_ends_early_has_its_label_at_its_end():
     assert places == {"early": True, "late": False}
 
 
+def test_what_stands_at_a_line_far_to_the_right_heads_no_number():
+    ax = plots.errors(runs(), paper={"a": 12, "b": 54}).figure.axes[0]
+    a, b = (note for note in ax.texts if hasattr(note, "xyann"))  # the others are the numbers
+    assert (a.get_text(), b.get_text(), b.get_ha()) == (" a 12 ", " b 54 ", "right")
+    assert b.xyann[1] > a.xyann[1]
+
+
 def test_no_bar_ends_at_the_edge_of_its_panel():
     steps = pd.concat([runs().assign(arm=arm, test_error=error) for arm, error in [("a", 60), ("b", 70), ("c", 40)]])
     low, high = plots.waterfall(steps).figure.axes[0].get_xlim()
