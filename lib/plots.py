@@ -140,7 +140,7 @@ def _draw(ax, series, look, line="-", log=False, trained=None):
             marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 20)}
             ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
         first, last = (measured(value) for value in (mean.iloc[0], mean.iloc[-1]))
-        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {last.replace('-', MINUS)}", shade)
+        ends[label] = (x[-1], mean.iloc[-1], f"{label}: {re.sub('^-', MINUS, last)}", shade)
         course = f"from {first} to {last}"
         if line == "none":
             course = f"between {measured(mean.min())} and {measured(mean.max())}"
