@@ -308,6 +308,7 @@ def test_a_kernels_gradient_by_products_is_the_convolutions_own(kernel, height, 
     ],
 )
 def test_convolutions_take_products_where_their_own_gradient_is_slow(side, dtype, options, slow, monkeypatch):
+    monkeypatch.setattr(backend, "slow_convolutions", lambda: False)  # a convolution of the same kind as its twin's
     monkeypatch.setattr(backend, "slow_kernel_gradients", lambda: slow)
     taken = []
     by_products = backend.kernel_by_products
@@ -319,6 +320,28 @@ def test_convolutions_take_products_where_their_own_gradient_is_slow(side, dtype
     twin(images(2, side, side, 3))
     twin.set_weights(conv.get_weights())
     np.testing.assert_array_equal(np.asarray(y, "float32"), np.asarray(twin(images(2, side, side, 3)), "float32"))
+
+
+@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "same"}, {"kernel_size": 1}])
+def test_a_convolution_in_bfloat16_rounds_once_where_it_is_slow(options, monkeypatch):
+    def results(dtype, slow):
+        monkeypatch.setattr(backend, "slow_convolutions", lambda: slow)
+        conv = Conv2D(**{"filters": 5, "kernel_size": 3, "use_bias": False, "dtype": dtype} | options)
+        x = tf.cast(tf.cast(images(4, 7, 7, 3), "bfloat16"), conv.compute_dtype)
+        conv(x)
+        conv.set_weights([tf.cast(tf.cast(w, "bfloat16"), "float32") for w in randomise(conv).get_weights()])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = conv(x)
+        assert y.dtype == conv.compute_dtype
+        dy = tf.cast(tf.cast(images(*y.shape, seed=1), "bfloat16"), y.dtype)
+        slopes = tape.gradient(y, [x, *(w.value for w in conv.trainable_weights)], dy)
+        return [np.asarray(v, "float64") for v in (y, *slopes)]
+
+    once, own, exact = results("mixed_bfloat16", True), results("mixed_bfloat16", False), results("float64", False)
+    for name, a, b, c in zip(("y", "dx", "dkernel"), once, own, exact, strict=True):
+        np.testing.assert_allclose(a, c, rtol=2**-8, err_msg=name)  # half of the last of 8 bits, beside 1
+        np.testing.assert_allclose(a, b, rtol=3e-2, atol=3e-2 * np.abs(c).max(), err_msg=f"{name} of the processor")
 
 
 def test_batch_norm_is_that_of_keras():
