@@ -28,7 +28,7 @@ test-faults: env ## run the long tests: kills at random moments, full disks, sev
 	@$(PY) -m pytest -m faults
 
 lab: env ## open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab --notebook-dir notebooks
+	@TF_ENABLE_ONEDNN_OPTS=$${TF_ENABLE_ONEDNN_OPTS:-1} $(PY) -m jupyterlab --notebook-dir notebooks # see lib/__init__.py
 
 record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS WORKERS SCHEDULER]
 	$(if $(WORKERS)$(SCHEDULER),$(call extra,cluster))

@@ -183,6 +183,19 @@ def states_and_slopes(function):
     return states, tape.gradient(loss, states)
 
 
+@lru_cache(maxsize=1)
+def slow_bfloat16():
+    """Whether operations in bfloat16 take longer than in float32. On a processor without instructions for it TensorFlow
+    takes 25 times as long for a convolution, twice as long for a batch norm (forward and backward, AVX2 alone)."""
+    return is_tensorflow() and not (machine.gpus() or machine.fast_bfloat16())
+
+
+def rounding_once(operation, *inputs):
+    """operation(*inputs) of inputs in bfloat16, computed in float32 and rounded at the end, which is what a processor's
+    own instructions for bfloat16 do: exact products, summed in float32."""
+    return ops.cast(operation(*(ops.cast(x, "float32") for x in inputs)), "bfloat16")
+
+
 def normalise_batch(x, gamma, beta, epsilon, fused=True):
     """Batch normalisation in training: (y, mean, variance), moments over all axes but the last, in gamma's dtype.
 
@@ -194,6 +207,9 @@ def normalise_batch(x, gamma, beta, epsilon, fused=True):
         axes = tuple(range(x.ndim - 1))
         mean, variance = ops.moments(ops.cast(x, gamma.dtype), axes, synchronized=spread_out)
         return normalise(x, gamma, beta, mean, variance, epsilon), mean, variance
+    if x.dtype == "bfloat16" and slow_bfloat16():
+        y, mean, variance = normalise_batch(ops.cast(x, "float32"), gamma, beta, epsilon)
+        return ops.cast(y, "bfloat16"), mean, variance
     import tensorflow as tf
 
     out = tf.raw_ops.FusedBatchNormV3(
@@ -208,13 +224,6 @@ def normalise(x, gamma, beta, mean, variance, epsilon):
     """x with this mean and variance, over the last axis, brought to beta and gamma; x's dtype."""
     scale = gamma * ops.rsqrt(variance + epsilon)
     return ops.cast(ops.cast(x, scale.dtype) * scale + (beta - mean * scale), x.dtype)
-
-
-@lru_cache(maxsize=1)
-def slow_convolutions():
-    """Whether convolutions in bfloat16 take longer than in float32: without instructions for it TensorFlow takes 7
-    times as long with 16 channels on 32x32 pixels, 20 times with 64 on 8x8 (forward and backward, AVX2 alone)."""
-    return is_tensorflow() and not (machine.gpus() or machine.fast_bfloat16())
 
 
 SMALL = 4  # the side, in pixels, of the largest feature map that `kernel_by_products` is for

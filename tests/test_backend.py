@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lib import backend, runs, train
+from lib import backend, data, runs, train
 from lib.layers import BatchNorm
 from lib.train import Experiment, Recipe
 
@@ -112,13 +112,15 @@ def test_a_run_on_several_devices_is_that_on_one(monkeypatch, tmp_path):
     monkeypatch.setenv("RECNET_STANDIN", "1")
     recipe = Recipe(2, 0.002, momentum=0.9, weight_decay=1e-3, augment=True, batch=50, precision="float32")
     experiment = Experiment("recnet", recipe, {"n": 1, "width": 4}, n_train=200, n_eval=100, probes=("gradients",))
-    one = train.train(experiment, 0, tmp_path / "one")
-    # with oneDNN, two devices in one processor corrupt each other's memory, and the process dies
-    spread = {"RECNET_MIRROR": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "two", json.dumps(dataclasses.asdict(experiment))]
-    done = subprocess.run(command, cwd=runs.ROOT, env=os.environ | spread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    two = train.Run(tmp_path / "two" / one.key)
+    found = []
+    for mirror in ("0", "1"):
+        # with oneDNN, two devices in one processor corrupt each other's memory, and the process dies
+        settings = {"RECNET_MIRROR": mirror, "TF_ENABLE_ONEDNN_OPTS": "0"}
+        command = [sys.executable, "-c", PROGRAM, tmp_path / mirror, json.dumps(dataclasses.asdict(experiment))]
+        done = subprocess.run(command, cwd=runs.ROOT, env=os.environ | settings, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found.append(train.Run(tmp_path / mirror / experiment.key(0, data.load("cifar10").identity)))
+    one, two = found
     assert (one.machine["replicas"], two.machine["replicas"]) == (1, 2)
     for a, b in zip(one.curve, two.curve, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)

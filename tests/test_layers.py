@@ -265,8 +265,10 @@ def trained(norm, x, dtype="float32", dy=None):
     return [np.asarray(ops.cast(v, "float32")) for v in (y, *gradients, norm.mean[0], norm.variance[0])]
 
 
+@pytest.mark.parametrize("slow", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
-def test_the_fused_kernel_is_its_portable_twin(dtype, tolerance):
+def test_the_fused_kernel_is_its_portable_twin(dtype, tolerance, slow, monkeypatch):
+    monkeypatch.setattr(backend, "slow_bfloat16", lambda: slow)
     x, dy = 2 * images(8, 5, 5, 6) + 1, images(8, 5, 5, 6, seed=1)
     results = []
     for fused in (True, False):
@@ -308,7 +310,7 @@ def test_a_kernels_gradient_by_products_is_the_convolutions_own(kernel, height, 
     ],
 )
 def test_convolutions_take_products_where_their_own_gradient_is_slow(side, dtype, options, slow, monkeypatch):
-    monkeypatch.setattr(backend, "slow_convolutions", lambda: False)  # a convolution of the same kind as its twin's
+    monkeypatch.setattr(backend, "slow_bfloat16", lambda: False)  # a convolution of the same kind as its twin's
     monkeypatch.setattr(backend, "slow_kernel_gradients", lambda: slow)
     taken = []
     by_products = backend.kernel_by_products
@@ -325,7 +327,7 @@ def test_convolutions_take_products_where_their_own_gradient_is_slow(side, dtype
 @pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "same"}, {"kernel_size": 1}])
 def test_a_convolution_in_bfloat16_rounds_once_where_it_is_slow(options, monkeypatch):
     def results(dtype, slow):
-        monkeypatch.setattr(backend, "slow_convolutions", lambda: slow)
+        monkeypatch.setattr(backend, "slow_bfloat16", lambda: slow)
         conv = Conv2D(**{"filters": 5, "kernel_size": 3, "use_bias": False, "dtype": dtype} | options)
         x = tf.cast(tf.cast(images(4, 7, 7, 3), "bfloat16"), conv.compute_dtype)
         conv(x)

@@ -1,11 +1,13 @@
 """What a machine can compute in."""
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
-from lib import backend, machine
+from lib import backend, machine, runs
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,29 @@ def test_the_processor_is_read_from_what_linux_says_of_it(monkeypatch, tmp_path)
     assert machine.cpu_info("model name") == "A: B"
     assert machine.cpu_info("flags") == "fpu amx_bf16"
     assert machine.cpu_info("lags") == ""
-    detect = backend.slow_kernel_gradients.__wrapped__  # not what was found of this machine
+
+
+@pytest.mark.parametrize(
+    ("flags", "slow_gradients", "slow_bfloat16"),
+    [("avx512_bf16 amx_bf16", True, False), ("avx512_bf16", False, False), ("avx2 avx512f", False, True)],
+)
+def test_what_is_slow_on_a_processor(monkeypatch, flags, slow_gradients, slow_bfloat16):
+    def found():  # not what was found of this machine
+        return [detect.__wrapped__() for detect in (backend.slow_kernel_gradients, backend.slow_bfloat16)]
+
+    monkeypatch.setattr(machine, "cpu_info", {"vendor_id": "AuthenticAMD", "flags": flags}.get)
     monkeypatch.setattr(machine, "gpus", list)
-    assert detect() == backend.is_tensorflow()
+    assert found() == [slow_gradients, slow_bfloat16]
     monkeypatch.setattr(machine, "gpus", lambda: ["gpu:0"])
-    assert not detect(), "its kernels are others"
-    monkeypatch.setattr(machine, "gpus", list)
-    file.write_text("flags : fpu avx512_bf16\n")
-    assert not detect()
+    assert found() == [False, False], "its kernels are others"
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_onednn_is_used_unless_asked_otherwise(given, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    show = "import os, lib; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    shown = subprocess.check_output([sys.executable, "-c", show], env=environment | given, cwd=runs.ROOT, text=True)
+    assert shown.strip() == expected
 
 
 def test_unknown_precision():
