@@ -93,6 +93,28 @@ def training(name, architecture, n, precision):
         contenders["portable operations"] = "bare_step", net | {"portable": True}
         contenders["keras fit without its wait"] = "keras_fit", peer | {"wait": False}
         contenders["keras fit"] = "keras_fit", peer
+    return beside(name, contenders, precision)
+
+
+def kernels(name, architecture, n):
+    """What oneDNN's kernels buy on this processor, in float32, and what bfloat16 costs that it may have to imitate."""
+    net = {"architecture": architecture, "n": n, "precision": "float32"}
+    peer = {"n": n, "precision": "float32", "tied": architecture == "recnet"}
+    contenders = {
+        "ours": ("ours", net),
+        "without oneDNN": ("ours", net | {"onednn": False}),
+        "in bfloat16": ("ours", net | {"precision": "bfloat16"}),
+        "torch eager": ("torch", peer),
+        "torch compiled": ("torch", peer | {"jit": True}),
+        "convolutions": ("convolutions", net),
+    }
+    flags = machine.cpu_info("flags").split()
+    has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return beside(name, contenders, "float32", instructions=has)
+
+
+def beside(name, contenders, precision, **more):
+    """Rows of the speed of "ours", in images a second, beside each of the other contenders'."""
     speeds = {label: contender.speeds for label, contender in compare(contenders).items()}
     ours = speeds.pop("ours")
     return [
@@ -105,6 +127,7 @@ def training(name, architecture, n, precision):
             median(ours) / median(theirs),
             precision,
             rounds={"ours": ours, "peer": theirs},
+            **more,
         )
         for peer, theirs in speeds.items()
     ]
@@ -224,6 +247,8 @@ MEASUREMENTS = {
     "train/recnet": lambda: training("train/recnet", "recnet", 7, "auto"),
     "float32/resnet20": lambda: training("float32/resnet20", "resnet", 3, "float32"),
     "float32/recnet": lambda: training("float32/recnet", "recnet", 7, "float32"),
+    "kernels/resnet20": lambda: kernels("kernels/resnet20", "resnet", 3),
+    "kernels/recnet": lambda: kernels("kernels/recnet", "recnet", 7),
     "parts/resnet20": lambda: parts("resnet20", "resnet", 3),
     "parts/recnet": lambda: parts("recnet", "recnet", 7),
     "growth": growth,

@@ -6,6 +6,7 @@ starts with the next line on stdin. The first chunk holds building and compiling
 """
 
 import json
+import os
 import re
 import resource
 import sys
@@ -39,11 +40,13 @@ def random_images(count=STEPS * BATCH):
 # --- ours ---
 
 
-def ours(architecture, precision="auto", promises=True, **options):
+def ours(architecture, precision="auto", promises=True, onednn=True, **options):
     """Our real `train()`: augmentation, metrics, checkpoint after each epoch.
 
     promises: whether it keeps those that may cost time: a checkpoint on disk, and the same bits from the same seed.
+    onednn: whether TensorFlow uses oneDNN's kernels.
     """
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
     import keras
 
     from lib import backend, train
