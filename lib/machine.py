@@ -25,9 +25,9 @@ def real_precision(asked="auto"):
 def fast_bfloat16():
     """Whether the processor computes in bfloat16 faster than in float32: by matrix tiles (AMX), or by AVX-512 on AMD.
 
-    Without either it is emulated, and many times slower. Intel's processors whose tiles a virtual machine hides have
-    the AVX-512 instructions too, but at half the speed of float32's (81 against 156 GFLOP/s in a matrix product of
-    one Emerald Rapids core).
+    Without either it is imitated (see backend.slow_bfloat16), a little slower than float32. Intel's processors whose
+    tiles a virtual machine hides have the AVX-512 instructions too, but at half the speed of float32's (81 against 156
+    GFLOP/s in a matrix product of one Emerald Rapids core).
     """
     flags = cpu_info("flags").split()
     return "amx_bf16" in flags or ("avx512_bf16" in flags and cpu_info("vendor_id") == "AuthenticAMD")
