@@ -26,8 +26,8 @@ def test_gradients_are_those_of_the_tape():
 
     kernel, bias = backend.gradients(loss, layer.trainable_variables)
     y = np.asarray(layer(x))
-    np.testing.assert_allclose(kernel, 2 * x.T @ y, rtol=1e-5)
-    np.testing.assert_allclose(bias, 2 * y.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(kernel, 2 * x.T @ y, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bias, 2 * y.sum(0), rtol=1e-5, atol=1e-6)
 
 
 def optimised(optimizer, steps=5):

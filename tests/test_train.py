@@ -732,6 +732,7 @@ def test_sgd_with_nesterov_momentum_is_its_formula():
 def test_a_net_trains_by_products_as_by_convolutions(monkeypatch, recompute):
     x, y = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8), np.arange(8)
     options = {"n": [1, 1, 2], "width": 4, "stem": "pooled", "recompute": recompute}  # the last maps are 2x2
+    monkeypatch.setattr(backend, "slow_bfloat16", lambda: False)
     after, taken, by_products = [], [], backend.kernel_by_products
     monkeypatch.setattr(backend, "kernel_by_products", lambda *inputs: taken.append(1) or by_products(*inputs))
     for slow in (False, True):
