@@ -41,7 +41,8 @@ readme       the README's picture and table
 import os
 
 # TensorFlow leaves the kernels of oneDNN off on x86 processors without instructions made for networks (AVX-512 VNNI,
-# AVX-VNNI, AMX); with AVX2 alone they halve the time of training. It reads this once, when it is imported.
+# AVX-VNNI, AMX: DefaultOneDnnPolicy in tensorflow/core/util/port.cc). With AVX2 alone they halve the time of training
+# (08_cost). TensorFlow reads this once, when it is imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Notes on what this processor lacks, which it logs as errors; what does end a run is raised all the same.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
