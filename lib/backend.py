@@ -186,7 +186,10 @@ def states_and_slopes(function):
 @lru_cache(maxsize=1)
 def slow_bfloat16():
     """Whether operations in bfloat16 take longer than in float32. On a processor without instructions for it TensorFlow
-    takes 25 times as long for a convolution, twice as long for a batch norm (forward and backward, AVX2 alone)."""
+    takes 25 times as long for a convolution, twice as long for a batch norm (forward and backward, AVX2 alone).
+
+    Dense and SimpleRNN are left to TensorFlow, whose products are quick there, but are cut off instead of rounded.
+    """
     return is_tensorflow() and not (machine.gpus() or machine.fast_bfloat16())
 
 

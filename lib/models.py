@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from lib.data import MEAN_STD
-from lib.layers import ConvBlock, ResidualBlock, Stage, make_norm
+from lib.layers import Conv2D, ConvBlock, ResidualBlock, Stage, make_norm
 
 
 def scaling(channels):
@@ -296,9 +296,9 @@ def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20):
     return sequential(
         shape,
         "mnist_cnn",
-        layers.Conv2D(filters, 5, 2 if stride == "conv" else 1, "same", activation=each, name="conv1"),
+        Conv2D(filters, 5, 2 if stride == "conv" else 1, "same", activation=each, name="conv1"),
         layers.MaxPooling2D(2, name="pool1"),
-        layers.Conv2D(filters, 5, padding="same", activation=each, name="conv2"),
+        Conv2D(filters, 5, padding="same", activation=each, name="conv2"),
         layers.MaxPooling2D(2, name="pool2"),
         layers.Activation(activation, name="activation"),
         layers.Flatten(),
