@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from conftest import essence, randomise
 
-from lib import backend, data, machine, models, probes, records, train
+from lib import backend, data, models, probes, records, train
 from lib.records import Busy, write
 from lib.train import Experiment, Recipe, Run
 
@@ -41,15 +41,7 @@ EXPERIMENT = Experiment(
     "tiny", RECIPE, {"width": 4, "dropout": 0.5}, n_train=56, test=True
 )  # three steps an epoch, 8 images left out
 FAST = Experiment("softmax", Recipe(epochs=2, learning_rate=0.1, batch=20), n_train=60)
-PRECISIONS = [
-    "float32",
-    pytest.param(
-        "bfloat16",
-        marks=pytest.mark.skipif(
-            "avx512_bf16" not in machine.cpu_info("flags").split(), reason="this processor has no bfloat16 of its own"
-        ),
-    ),
-]
+PRECISIONS = ["float32", "bfloat16"]
 
 
 def weights(run):
@@ -208,11 +200,7 @@ def python(code, *arguments, **environment):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """A store for each precision, left by a process that was killed in its second epoch; they run side by side."""
-    stores = {}
-    for parameter in PRECISIONS:
-        precision, marks = (parameter, ()) if isinstance(parameter, str) else (parameter.values[0], parameter.marks)
-        if not any(mark.args[0] for mark in marks):
-            stores[precision] = tmp_path_factory.mktemp(precision)
+    stores = {precision: tmp_path_factory.mktemp(precision) for precision in PRECISIONS}
     with ExitStack() as stack:
         processes = [stack.enter_context(python(KILLED, store, precision)) for precision, store in stores.items()]
         for process in processes:
