@@ -187,16 +187,11 @@ def states_and_slopes(function):
 def slow_bfloat16():
     """Whether operations in bfloat16 take longer than in float32. On a processor without instructions for it TensorFlow
     takes 25 times as long for a convolution, twice as long for a batch norm (forward and backward, AVX2 alone).
+    So both are computed in float32 there and rounded once, as the instructions do: exact products, summed in float32.
 
     Dense and SimpleRNN are left to TensorFlow, whose products are quick there, but are cut off instead of rounded.
     """
     return is_tensorflow() and not (machine.gpus() or machine.fast_bfloat16())
-
-
-def rounding_once(operation, *inputs):
-    """operation(*inputs) of inputs in bfloat16, computed in float32 and rounded at the end, which is what a processor's
-    own instructions for bfloat16 do: exact products, summed in float32."""
-    return ops.cast(operation(*(ops.cast(x, "float32") for x in inputs)), "bfloat16")
 
 
 def normalise_batch(x, gamma, beta, epsilon, fused=True):

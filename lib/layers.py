@@ -185,7 +185,8 @@ class Conv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         kind = keras.backend.standardize_dtype(inputs.dtype), self.padding, self.strides, self.dilation_rate
         if kind[0] == "bfloat16" and backend.slow_bfloat16():
-            return backend.rounding_once(super().convolution_op, inputs, ops.cast(kernel, "bfloat16"))
+            wide = (ops.cast(ops.cast(x, "bfloat16"), "float32") for x in (inputs, kernel))
+            return ops.cast(super().convolution_op(*wide), "bfloat16")
         small = max(inputs.shape[1:3]) <= backend.SMALL and all(side % 2 for side in self.kernel_size)
         if small and kind == ("bfloat16", "same", (1, 1), (1, 1)) and backend.slow_kernel_gradients():
             return backend.kernel_by_products(inputs, ops.cast(kernel, inputs.dtype))
