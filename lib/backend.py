@@ -135,9 +135,9 @@ def _steps(model):
 
     def step(state, batch):
         trainable, fixed, slots = state
-        slopes = jax.value_and_grad(loss, has_aux=True)
-        (value, (logits, fixed)), slopes = slopes(trainable, fixed, *batch)
-        trainable, slots = model.optimizer.stateless_apply(slots, slopes, trainable)
+        differentiate = jax.value_and_grad(loss, has_aux=True)
+        (value, (logits, fixed)), grads = differentiate(trainable, fixed, *batch)
+        trainable, slots = model.optimizer.stateless_apply(slots, grads, trainable)
         accuracy = ops.mean(ops.cast(ops.argmax(logits, -1) == batch[1], "float32"))
         return [trainable, fixed, slots], (value, accuracy)
 
@@ -170,7 +170,7 @@ def gradients(function, variables):
     return [ops.convert_to_numpy(g) for g in jax.grad(stateless)([v.value for v in variables])]
 
 
-def states_and_slopes(function):
+def states_and_gradients(function):
     """function() returns (a scalar, a list of tensors that it depends on): that list, and d scalar / d tensor for each,
     None where the backend has no tape to tell."""
     if not is_tensorflow():
@@ -222,6 +222,14 @@ def normalise(x, gamma, beta, mean, variance, epsilon):
     """x with this mean and variance, over the last axis, brought to beta and gamma; x's dtype."""
     scale = gamma * ops.rsqrt(variance + epsilon)
     return ops.cast(ops.cast(x, scale.dtype) * scale + (beta - mean * scale), x.dtype)
+
+
+def wrong_kernel_gradients(channels):
+    """Whether the gradient of a strided 1x1 kernel over so few channels may be wrong, without a warning: oneDNN takes
+    channels in blocks, and writes beyond its memory where there are fewer than one block of them
+    (https://github.com/uxlfoundation/oneDNN/issues/6035). Seen with AVX2, whose blocks have 8; those of AVX-512 have
+    16."""
+    return is_tensorflow() and channels < 16
 
 
 SMALL = 4  # the side, in pixels, of the largest feature map that `kernel_by_products` is for

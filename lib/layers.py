@@ -1,4 +1,4 @@
-"""The bricks: norms, convolution and residual blocks, and the stage, which is a loop over one step.
+"""The building blocks: norms, convolution and residual blocks, and the stage, which is a loop over one step.
 
 A stage applies `depth` steps to one image-shaped state. Tied (RecNet) and untied (ResNet) differ in one line of
 `Stage`: either one block is applied `depth` times, or `depth` blocks are applied once each. Everything a block does
@@ -179,17 +179,23 @@ def _at(step, weights):
 
 
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution; where it or its kernel's gradient would be slow in bfloat16, that is computed in another way
-    with the same result."""
+    """Keras' convolution; where it or its kernel's gradient would be slow in bfloat16, or that gradient wrong, it is
+    computed in another way with the same result."""
 
     def convolution_op(self, inputs, kernel):
         kind = keras.backend.standardize_dtype(inputs.dtype), self.padding, self.strides, self.dilation_rate
         if kind[0] == "bfloat16" and backend.slow_bfloat16():
             wide = (ops.cast(ops.cast(x, "bfloat16"), "float32") for x in (inputs, kernel))
-            return ops.cast(super().convolution_op(*wide), "bfloat16")
+            return ops.cast(self._convolve(*wide), "bfloat16")
         small = max(inputs.shape[1:3]) <= backend.SMALL and all(side % 2 for side in self.kernel_size)
         if small and kind == ("bfloat16", "same", (1, 1), (1, 1)) and backend.slow_kernel_gradients():
             return backend.kernel_by_products(inputs, ops.cast(kernel, inputs.dtype))
+        return self._convolve(inputs, kernel)
+
+    def _convolve(self, inputs, kernel):
+        if self.kernel_size == (1, 1) != self.strides and backend.wrong_kernel_gradients(inputs.shape[-1]):
+            rows, columns = self.strides  # a kernel of one pixel sees no others than these
+            return ops.conv(inputs[:, ::rows, ::columns], kernel, padding=self.padding)
         return super().convolution_op(inputs, kernel)
 
 
@@ -265,22 +271,22 @@ class ResidualBlock(keras.layers.Layer):
         if norm_place not in ("before", "after", "pre"):
             raise ValueError(f"unknown norm_place {norm_place!r}; choose 'before', 'after' or 'pre'")
         pre, after = norm_place == "pre", norm_place == "after"
-        brick = {"norm": norm, "steps": steps, "gamma": gamma}
+        common = {"norm": norm, "steps": steps, "gamma": gamma}
         bias = norm is None
         self.shortcut = shortcut
-        self.conv1 = ConvBlock(width, stride=stride, activation=activation, pre=pre, bias=bias, name="conv1", **brick)
+        self.conv1 = ConvBlock(width, stride=stride, activation=activation, pre=pre, bias=bias, name="conv1", **common)
         self.conv2 = ConvBlock(
             width,
             activation=activation if pre else None,
             pre=pre,
             bias=bias,
             name="conv2",
-            **brick | ({"norm": None} if after else {}),
+            **common | ({"norm": None} if after else {}),
         )
         self.project = None
         if project and shortcut:
             self.project = ConvBlock(
-                width, kernel=1, stride=stride, activation=None, bias=bias, name="project", **brick
+                width, kernel=1, stride=stride, activation=None, bias=bias, name="project", **common
             )
         self.norm = make_norm(norm if after else None, steps, gamma, name="norm")
         self.activation = keras.layers.Activation(activation if activate and not pre else None, name="activation")

@@ -346,6 +346,25 @@ def test_a_convolution_in_bfloat16_rounds_once_where_it_is_slow(options, monkeyp
         np.testing.assert_allclose(a, b, rtol=3e-2, atol=3e-2 * np.abs(c).max(), err_msg=f"{name} of the processor")
 
 
+@pytest.mark.parametrize("side", [32, 15])
+@pytest.mark.parametrize("channels", [1, 3, 4, 7, 8, 15, 16])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (5, 2)])
+def test_a_convolution_and_its_gradients_are_those_of_float64(side, channels, kernel, stride):
+    results = []
+    for dtype in ("float32", "float64"):
+        conv = Conv2D(2 * channels, kernel, stride, padding="same", dtype=dtype)
+        x = tf.constant(images(20, side, side, channels), dtype)
+        conv(x)
+        weights = [w.value for w in randomise(conv).trainable_weights]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = conv(x)
+        dy = tf.constant(images(*y.shape, seed=1), dtype)
+        results.append([np.asarray(v, "float64") for v in (y, *tape.gradient(y, [x, *weights], dy))])
+    for ours, exact in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+
+
 def test_batch_norm_is_that_of_keras():
     ours, theirs = BatchNorm(), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
     for seed in range(3):
