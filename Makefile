@@ -22,7 +22,7 @@ report: env ## run the notebooks and render build/report/index.html [PROFILE SEE
 	@$(PY) -m lib.report $(call flag,profile,PROFILE) $(call flag,seeds,SEEDS) $(call flag,seed,SEED) $(call flag,nb,NB)
 
 test: env ## run the whole test suite
-	@HYPOTHESIS_STORAGE_DIRECTORY=build/hypothesis $(PY) -m pytest --numprocesses 2 --dist loadfile
+	@HYPOTHESIS_STORAGE_DIRECTORY=build/hypothesis $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: env ## run the long tests: kills at random moments, full disks, several reports at once
 	@$(PY) -m pytest -m faults

@@ -6,7 +6,7 @@ standin      images drawn where there are no real ones
 data         MNIST and CIFAR-10; splits, subsets, augmentation
 machine      what this machine can compute in, and what a record says of it
 backend      what one backend of Keras does differently, beside its portable twin
-layers       the bricks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
+layers       the building blocks; `Stage` is the loop whose steps are tied (RecNet) or not (ResNet)
 models       every network, by name
 probes       measuring a net: errors, gradients, read-outs
 records      a run on disk: whole or not at all, sealed, locked
@@ -44,5 +44,6 @@ import os
 # AVX-VNNI, AMX: DefaultOneDnnPolicy in tensorflow/core/util/port.cc). With AVX2 alone they halve the time of training
 # (08_cost). TensorFlow reads this once, when it is imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Notes on what this processor lacks, which it logs as errors; what does end a run is raised all the same.
+# Silences the log of TensorFlow's C++ code, which calls it an error where a processor lacks instructions; what does end
+# a run still comes as a Python exception.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

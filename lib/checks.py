@@ -3,8 +3,6 @@ kind "check".
 
 Keras is imported where it is needed, so that counting the data (page 01) needs none."""
 
-import hashlib
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 
 from lib import data as datasets
 from lib import machine, train
-from lib.records import Busy, lock, read_record, save
+from lib.records import Busy, hashed, lock, read_record, save
 
 STEPS = {"smoke": (1, 2), "quick": (1, 2, 7), "paper": (1, 2, 7, 20)}  # numbers of tied steps tried by `equivalence`
 COST = {  # the nets that `cost` times, with their options
@@ -246,7 +244,7 @@ def check(name, profile, store):
         raise ValueError(f"unknown check {name!r}; choose one of {', '.join(CHECKS)}")
     data = datasets.load("cifar10")
     parts = [name, profile, data.identity if name == "cifar10" else None, train.TRAIN_VERSION]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    key = hashed(parts)[:16]
     folder = Path(store) / key
     while not train.finished(folder):
         folder.mkdir(parents=True, exist_ok=True)

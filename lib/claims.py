@@ -93,15 +93,17 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     """A row a claim: what the paper says, what was recorded, what this run found, and the verdict.
 
     The verdict is that of the recorded runs; without them this run's, which is "indicative" as a rule. What C11's
-    pair says after fewer epochs stands there until it has a number of its own: small runs may say the opposite.
+    pair says after fewer epochs stands there until it has a number of its own, and then no verdict of this run's:
+    small runs may say the opposite.
     """
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     first = _first(recorded_records)
     so_far = {f.id: first.short for f in recorded if first and (f.id, f.source) == ("C11", "none")}
     rows = zip(recorded, local, fullest(recorded, local), strict=True)
     cells = [
-        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, best.verdict, best.answers)
+        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, word.verdict, word.answers)
         for a, b, best in rows
+        for word in [a if a.id in so_far else best]
     ]
     return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict", "parts"])
 
@@ -139,15 +141,19 @@ class Twins(NamedTuple):
     @property
     def short(self):
         """Their difference for a table."""
-        after = f" pp so far, after {len(self.tied.curve)} epochs"
-        return f"{self.difference:pp}, {counted(self.seeds, 'seed')}".replace(" pp", after)
+        return f"{self.difference:pp}, {self._of}".replace(" pp", f" pp so far, after {len(self.tied.curve)} epochs")
+
+    @property
+    def _of(self):
+        images = self.seeds == 1 and not math.isnan(self.difference.lo)
+        return counted(self.seeds, "seed") + ", interval over the images alone" * images
 
     def __str__(self):
         kind, epochs = "Validation" if pd.isna(self.tied.test_error) else "Test", len(self.tied.curve)
         tied, untied = (f"{error:.1f} %" for error in self.errors)
         return (
             f"{kind} error after {epochs} epochs: {tied} with shared weights ({_size(self.tied)}), {untied} without "
-            f"({_size(self.untied)}): {self.difference:pp}, {counted(self.seeds, 'seed')}"
+            f"({_size(self.untied)}): {self.difference:pp}, {self._of}"
         )
 
 
@@ -169,7 +175,10 @@ def interim(records):
         price = f"{_weights(wide[best][0])}, {wide[best][0].flops / 1e6:.0f} MFLOP"
         level = f"{wide.mean(best):%} ({best.removeprefix('tied, ')}, {price})"
         known = f"published for ResNet-44: {rules.PUBLISHED[7]} % ({RESNET_44})"
-        said.append(f"The lowest test error of {len(tied)} wider tied nets, one seed each: {level}; {known}")
+        said.append(
+            f"The lowest test error of {len(tied)} wider tied nets, one seed each: {level}; {known}. None has an "
+            "untied twin, so they say nothing of what sharing costs"
+        )
     said = [sentence for sentence in said if sentence]
     if said:
         runs_of = experiments.seeds("C11", "paper", "tied n = 7")

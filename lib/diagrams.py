@@ -195,9 +195,9 @@ def net(model):
         sheet.heading(y - 0.46 - over[row], f"{name}: {_size(shape)}")
         for i, (layer, times) in enumerate(blocks):
             left, x = end, 0.65 + 2.2 * i
-            for brick in (layer.conv1, layer.conv2) if isinstance(layer, ResidualBlock) else (layer,):
-                conv = isinstance(brick, ConvBlock)
-                text = _conv(brick.conv, shape) if conv else _title(brick).replace(" ", "\n")
+            for part in (layer.conv1, layer.conv2) if isinstance(layer, ResidualBlock) else (layer,):
+                conv = isinstance(part, ConvBlock)
+                text = _conv(part.conv, shape) if conv else _title(part).replace(" ", "\n")
                 sheet.arrow((end, y), (x - 0.37, y))
                 sheet.box(x, y, text, KINDS["conv" if conv else "pool"], height=0.6)
                 words.append(text.replace("\n", " "))

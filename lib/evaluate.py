@@ -29,7 +29,7 @@ def kept():
 
 def test_error(run):
     """A run's test error in %, computed anew from its kept weights in the precision that it was trained in."""
-    from lib import probes  # brings Keras, which grid.start_keras starts unheard
+    from lib import probes  # brings Keras, which grid.start_keras starts quietly
 
     net = run.load(run.machine["precision"], run.folder / train.KEPT)  # not the full ones, which lie beside them here
     return probes.error(net, *run.sets["test"])

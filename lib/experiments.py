@@ -17,54 +17,15 @@ PROFILES = tuple(SIZES)
 # The methods of `Design`: of the claims that need training, and of what serves several. Most wanted first, after those
 # that take minutes: the order in which full-scale runs are made.
 DESIGNS = (
-    "C1",
-    "C2",
-    "walk",
-    "baselines",
-    "C7",
-    "C8",
-    "C15",
-    "nearest",
-    "first",
-    "rates",
-    "early",
-    "budget",
-    "race",
-    "C11",
-    "B1",
-    "C3",
-    "C4",
-    "C5",
-    "C16",
-    "C6",
-    "shallow",
-    "C12",
-    "C13",
-    "B2",
-    "B5",
-    "B6",
-    "B7",
-    "precision",
-    "shorter",
-    "B3",
-    "B4",
-)
+    "C1", "C2", "walk", "baselines", "C7", "C8", "C15", "nearest", "first", "rates", "early", "budget", "race", "C11",
+    "B1", "C3", "C4", "C5", "C16", "C6", "shallow", "C12", "C13", "B2", "B5", "B6", "B7", "precision", "shorter",
+    "B3", "B4",
+)  # fmt: skip
 FIVE_SEEDS = ("C1", "C7", "C8", "C11", "B3", "nearest")  # at full scale; the others take three
 # What has one size, the full one: a smaller net or a shorter training would be another question, or take hours too.
 FULL_ONLY = (
-    "C6",
-    "first",
-    "rates",
-    "shallow",
-    "early",
-    "budget",
-    "race",
-    "nearest",
-    "precision",
-    "shorter",
-    "B3",
-    "B4",
-)
+    "C6", "first", "rates", "shallow", "early", "budget", "race", "nearest", "precision", "shorter", "B3", "B4",
+)  # fmt: skip
 CHECKS = {"C2": ("softplus",), "C6": ("cost",), "C9": ("recurrence",), "C10": ("equivalence",), "C14": ("cifar10",)}
 NAMES = tuple(dict.fromkeys((*DESIGNS, *CHECKS)))
 
@@ -95,11 +56,12 @@ def arms(claim, profile):
     raise ValueError(f"unknown claim {claim!r}; choose one of {', '.join(NAMES)}")
 
 
-def seeds(claim, profile, label="", seed=0, count=1):
-    """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale, where a
-    choice that is only made on validation (one of the readings, a learning rate) and the race take
-    one, and an arm of a claim with three that one with five has as well takes five. Raises ValueError on a negative
-    seed and on less than one."""
+def seeds(claim, profile, label, seed=0, count=1):
+    """The seeds of an arm: `count` from `seed` on in the small profiles, fixed beforehand at full scale.
+
+    There a choice that is only made on validation (one of the readings, a learning rate) and the race take one, and an
+    arm of a claim with three that one with five has as well takes five. Raises ValueError on a negative seed and on
+    less than one."""
     if seed < 0 or count < 1:
         raise ValueError(f"{count} seeds from {seed} on: take at least 1, from 0 on")
     if profile != "paper":

@@ -32,6 +32,7 @@ def get(claim, profile, seed=0, seeds=1):
     wanted = experiments.wanted([claim], profile, seed, seeds)
     standin = any(datasets.load(name).standin for name in {e.dataset for e, _ in wanted})
     if not runs.read_only():
+        _refuse_standin(profile)
         view = live.Watch() if live.watched() else None
         complete(wanted, store, tell=view)
         if view:
@@ -56,9 +57,17 @@ def check(name, profile):
     from lib import checks
 
     store = store_of(profile)
-    if runs.read_only() and experiments.find_check(runs.read(store), name, profile) is None:
-        raise StoreError(f"the check {name!r} is not recorded: `make record` makes it")
+    if experiments.find_check(runs.read(store), name, profile) is None:
+        if runs.read_only():
+            raise StoreError(f"the check {name!r} is not recorded: `make record` makes it")
+        _refuse_standin(profile)
     return checks.check(name, profile, store)
+
+
+def _refuse_standin(profile):
+    """Raises DataError where runs on stand-in data would get among the recorded ones."""
+    if profile == "paper" and any(datasets.load(name).standin for name in datasets.SPECS):
+        raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
 
 
 def store_of(profile):
@@ -186,8 +195,8 @@ def progress(place, experiment, seed, until=None, tell=None):
 
 
 def start_keras():
-    """Imports Keras, unseen: no setting stops the notes that TensorFlow writes to stderr on starting. Raises PoolError
-    where the backend asked for is not to be had."""
+    """Imports Keras quietly: no setting stops the notes that TensorFlow writes to stderr on starting. Raises PoolError
+    where the backend asked for is unavailable."""
     # several processes may share a GPU, of which the first would take all memory
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

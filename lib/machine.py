@@ -5,7 +5,7 @@ import datetime
 import os
 import platform
 import subprocess
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -84,6 +84,7 @@ def describe(precision):
         import keras
 
         device, gpu, backend = next(iter(gpus()), device), gpu_name(), keras.backend.backend()
+    libraries = ("numpy", *(("keras", backend) if backend else ()))
     return {
         "device": device,
         "gpu": gpu,
@@ -94,7 +95,7 @@ def describe(precision):
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("numpy", *(("keras", backend) if backend else ()))},
+        "versions": {name: import_module(name).__version__ for name in libraries},
     }
 
 

@@ -36,37 +36,7 @@ def head(classes):
 STEMS = {"cifar": (3, 1, None), "pooled": (3, 1, 2), "imagenet": (7, 2, 3), "paper": (5, 2, 2)}
 
 
-def _as_table(net):
-    """How a net shows itself in a notebook: each part with weights, its steps, and how many weights it has; HTML."""
-    rows = []
-    for part in net.layers:
-        steps = f"{part.depth} {'tied' if part.tied else 'untied'}" if isinstance(part, Stage) else ""
-        if weights := count(part)[0]:
-            rows.append(f"<tr><th scope='row'>{part.name}</th><td>{steps}</td><td>{weights:,}</td></tr>")
-    titles = "<tr><th>part</th><th>steps</th><th>weights</th></tr>"
-    return f"<table><caption>{count(net)[0]:,} weights</caption>{titles}{''.join(rows)}</table>"
-
-
-class Net(keras.Model):
-    """A Keras model that shows itself as a table."""
-
-    _repr_html_ = _as_table
-
-
-class Chain(keras.Sequential):
-    """A chain of layers that shows itself as a table."""
-
-    _repr_html_ = _as_table
-
-
-class Graph(keras.Model):
-    """A model made of its inputs and outputs that shows itself as a table; apart from `Net`, because Keras gives a
-    class that it makes so another base."""
-
-    _repr_html_ = _as_table
-
-
-class ResidualNet(Net):
+class ResidualNet(keras.Model):
     """Stem, stages, global average pooling, logits: plain nets, ResNets and RecNets of any depth and width.
 
     shape: of one image. depths: blocks a stage, the transition counted, (n, n, n) for a net of He et al.'s family.
@@ -178,7 +148,7 @@ class ResidualNet(Net):
         )
 
 
-class FeedbackNet(Net):
+class FeedbackNet(keras.Model):
     """Several states, each of half the resolution and twice the channels of the one before it, that change together
     step by step and feed each other: a recurrent net after Liao & Poggio (2016), with all weights shared over time.
 
@@ -206,12 +176,12 @@ class FeedbackNet(Net):
                 taken = self.last_change(target, steps) - source
                 if taken < 1:
                     continue
-                brick = {"norm": norm, "steps": taken, "name": f"path{source + 1}{target + 1}"}
+                common = {"norm": norm, "steps": taken, "name": f"path{source + 1}{target + 1}"}
                 if source == target:
-                    path = ResidualBlock(width << target, shortcut=False, activate=False, **brick)
+                    path = ResidualBlock(width << target, shortcut=False, activate=False, **common)
                 else:
                     kernel, stride = (3, 2) if source < target else (1, 1)
-                    path = ConvBlock(width << target, kernel, stride, activation=None, **brick)
+                    path = ConvBlock(width << target, kernel, stride, activation=None, **common)
                 self.paths[source, target] = path
         self.up = layers.UpSampling2D(2, name="up")
         self.activation = layers.Activation("relu", name="activation")
@@ -268,9 +238,9 @@ def resnet18(shape, **options):
     return ResidualNet(shape, (2, 2, 2, 2), **{"width": 64} | options)
 
 
-def sequential(shape, name, *stack, classes=10):
+def sequential(shape, name, *stack):
     """Scaling, the given layers, logits."""
-    return Chain([keras.Input(shape, dtype="uint8"), scaling(shape[-1]), *stack, head(classes)], name=name)
+    return keras.Sequential([keras.Input(shape, dtype="uint8"), scaling(shape[-1]), *stack, head(10)], name=name)
 
 
 def softmax_regression(shape):
@@ -338,7 +308,7 @@ def paper_net(shape, wiring="none", steps=7, units=128, activation="tanh", dropo
     elif wiring == "state":
         x = rnn(x.shape[-1], name="rnn")(ops.zeros_like(layers.RepeatVector(steps)(x[:, :1])), initial_state=x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    return Graph(inputs, head(10)(x), name="paper_net")
+    return keras.Model(inputs, head(10)(x), name="paper_net")
 
 
 ARCHITECTURES = {

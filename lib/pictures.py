@@ -37,7 +37,7 @@ theme()
 
 class Picture:
     """A figure with its alternative text, which shows itself in a notebook as SVG. A photo's holds one PNG; dark mode
-    turns round the colours of its text alone.
+    inverts the colours of its text alone.
 
     The alternative text begins with what is shown, up to the first full stop, colon or semicolon: fit for a caption,
     to which `finding` adds what comes out, a sentence made from the numbers ("" where there is none).

@@ -42,7 +42,8 @@ def probe(frame, name, field=None):
     for row in frame.itertuples():
         value = row.probes.get(name)
         if value and field:
-            value = value[field] if field in value else {key: entry[field] for key, entry in value.items()}
+            entries = ((key, entry[field]) for key, entry in value.items()) if field not in value else ()
+            value = value[field] if field in value else {key: entry for key, entry in entries if entry is not None}
         if value:
             found.setdefault(row.arm, []).append(value)
     return found
@@ -115,8 +116,8 @@ def _table(values, log=False):
     return (table[table > 0] if log else table).dropna(axis=1, how="all")
 
 
-def _draw(ax, series, look, line="-", log=False, trained=None):
-    """The runs of each label thin, if they are few, their mean thick, dashed beyond {label: its last trained step}.
+def _draw(ax, series, look, line="-", log=False):
+    """The runs of each label thin, if they are few, their mean thick.
 
     Returns their ends, {label: end}, and their courses in words.
     """
@@ -133,12 +134,9 @@ def _draw(ax, series, look, line="-", log=False, trained=None):
     ends, courses = {}, []
     for label, table in tables.items():
         x, mean, (shade, marker) = [steps.index(step) if named else step for step in table], table.mean(), look[label]
-        known = sum(step <= (trained or {}).get(label, np.inf) for step in x)
-        for part, style in [(slice(known), line)] + [(slice(known - 1, None), "--")] * (known < len(x)):
-            if few:
-                ax.plot(x[part], table.to_numpy().T[part], ls=style, color=shade, lw=0.7, alpha=0.5)
-            marks = {"marker": marker, "ms": 4, "markevery": -(-len(x) // 20)}
-            ax.plot(x[part], mean.iloc[part], ls=style, color=shade, lw=1.8, **marks)
+        if few:
+            ax.plot(x, table.to_numpy().T, ls=line, color=shade, lw=0.7, alpha=0.5)
+        ax.plot(x, mean, ls=line, color=shade, lw=1.8, marker=marker, ms=4, markevery=-(-len(x) // 20))
         first, last = (measured(value) for value in (mean.iloc[0], mean.iloc[-1]))
         ends[label] = (x[-1], mean.iloc[-1], f"{label}: {re.sub('^-', MINUS, last)}", shade)
         course = f"from {first} to {last}"
@@ -161,7 +159,7 @@ def _finish(figure, ends, courses, ylabel, xlabel, lines=None, log=False):
     figure.axes[0].set_ylabel(ylabel)
     if log:
         log_axis(figure.axes[0].yaxis)
-    label_ends(ax, ends.values())
+    label_ends(figure.axes[-1], ends.values())
     return Picture(figure, f"{ylabel} by {xlabel}. {'; '.join(courses)}.".replace("\n", " "))
 
 
@@ -170,28 +168,21 @@ def _unnumbered(ends):
     return {label: (*end, label, shade) for label, (*end, _, shade) in ends.items()}
 
 
-def per_step(series, ylabel, xlabel="step", reference=None, trained=None, log=False, joined=True):
+def per_step(series, ylabel, xlabel="step", reference=None, log=False, joined=True):
     """A line a label. series: {label: values}, values a sequence (steps from 0), {step: value}, or a list of these.
 
     A step is a number or a name ("stage2_step1"). A list is of runs: their mean, with a thin line each where they are
-    few. reference: {label: value}, lines across. trained: {label: step}, marked, and dashed beyond. log: of the y axis,
-    on which 0 is left out. joined: False for steps without an order, which get dots alone.
+    few. reference: {label: value}, lines across. log: of the y axis, on which 0 is left out. joined: False for steps
+    without an order, which get dots alone.
     """
     figure, ax = _panel(3.5)
-    ends, courses = _draw(ax, series, styles(series), "-" if joined else "none", log, trained)
-    if trained:
-        steps = sorted(set(trained.values()))
-        for step in steps:
-            ax.axvline(step, color=INK, lw=1, ls=":")
-        ax.text(np.mean(steps), 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
-        courses.append(f"trained with {' and '.join(map(str, steps))} steps")
+    ends, courses = _draw(ax, series, styles(series), "-" if joined else "none", log)
     return _finish(figure, ends if joined else _unnumbered(ends), courses, ylabel, xlabel, reference, log)
 
 
 def learning_curves(frame, paper=None):
     """Error against epoch: validation and, dashed, training as Keras prints it meanwhile. paper: {label: error}."""
     figure, ax = _panel(3.5)
-    ax.xaxis.get_major_locator().set_params(integer=True)
     ends, courses, look, arms = {}, [], styles(frame.arm.unique()), frame.groupby("arm", sort=False)
     for what, column, style in (("while training", "train_error", "--"), ("validation", "val_error", "-")):
         series = {arm: [{e["epoch"]: e[column] for e in c} for c in rows.curve] for arm, rows in arms}
@@ -199,9 +190,9 @@ def learning_curves(frame, paper=None):
         ends |= found
         courses += [f"{what}: {', '.join(words)}"] if words else []
     ax.set_title("dashed: while training; solid: validation")
-    last = {arm: end[1] for arm, end in ends.items()}
+    last, single = {arm: end[1] for arm, end in ends.items()}, {epoch for epoch, *_ in ends.values()} == {1}
     picture = _finish(figure, ends, courses, "error, %", "epoch", paper)
-    if {epoch for epoch, *_ in ends.values()} == {1}:
+    if single:
         ax.set_xticks([1])  # else there would be fractions of an epoch
     picture.finding = _size(frame) + extremes(last, " at the end")
     return picture
@@ -238,22 +229,38 @@ def steepness(frame):
 
 
 def readouts(frame):
-    """Error read out after every step of the last stage and, for tied nets, past the number of steps trained with."""
-    found, series, trained = probe(frame, "readouts_end"), {}, {}
-    for arm, runs in found.items():
-        first = runs[0].get("first", 0)  # not in older records, of nets that can be read out from the start
-        trained[arm] = first + len(runs[0]["trained"]) - 1
-        series[arm] = [
-            dict(enumerate(run["trained"], first)) | {int(t): e for t, e in run["beyond"].items()} for run in runs
-        ]
-    picture = per_step(series, "error, %", "step of the read-out", trained=trained)
-    last = {arm: np.mean([run["trained"][-1] for run in runs]) for arm, runs in found.items()}
-    picture.finding = _size(frame) + extremes(last, " after the last trained step")
-    for arm, runs in found.items():
-        if beyond := runs[0]["beyond"]:
-            step = max(beyond, key=int)
-            after = np.mean([run["beyond"][step] for run in runs])
-            picture.finding += f" After {step} steps: {arm}, {measured(after)}."
+    """Error read out after every step of the last stage; dashed, of tied nets, past the number of steps trained with.
+
+    There the statistics are estimated anew. So a dashed line starts at the error of the trained steps with statistics
+    estimated anew, where the run measured that, and not where the solid one ends.
+    """
+    courses, further = {}, {}
+    for row in frame.itertuples():
+        if found := row.probes.get("readouts_end"):
+            # older records have no `first`: those nets can be read out from the start
+            course = dict(enumerate(found["trained"], found.get("first", 0)))
+            courses.setdefault(row.arm, []).append(course)
+            if found["beyond"]:
+                anew = {max(course): row.probes.get("statistics_end", {}).get("reestimated")}
+                anew |= {int(step): error for step, error in found["beyond"].items()}
+                further.setdefault(row.arm, []).append(anew)
+    (figure, ax), look = _panel(3.5), styles(courses)
+    ends, words = _draw(ax, courses, look)
+    later, more = _draw(ax, further, look, "--")
+    trained = sorted({max(course) for runs in courses.values() for course in runs})
+    for step in trained:
+        ax.axvline(step, color=INK, lw=1, ls=":")
+    if trained:
+        ax.text(np.mean(trained), 1, "trained", transform=ax.get_xaxis_transform(), va="bottom", ha="center")
+        words.append(f"trained with {' and '.join(map(str, trained))} steps")
+    if more:
+        words.append(f"dashed, statistics estimated anew: {', '.join(more)}")
+    picture = _finish(figure, ends | later, words, "error, %", "step of the read-out")
+    picture.finding = _size(frame) + extremes({a: e[1] for a, e in ends.items()}, " after the last trained step")
+    for arm, runs in further.items():
+        course = pd.DataFrame(runs, dtype=float).mean().dropna()
+        shown = (f"{measured(error)} after {counted(step, 'step')}" for step, error in course.items())
+        picture.finding += f" With statistics estimated anew: {arm}, {', '.join(shown)}."
     return picture
 
 

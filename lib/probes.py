@@ -155,17 +155,17 @@ def updates(model, train, held):
         logits = model.read_out(states[-1])
         return ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)), states
 
-    states, slopes = backend.states_and_slopes(forward)
-    states, slopes = ([None if s is None else _rows(s) for s in many] for many in (states, slopes))
+    states, gradients = backend.states_and_gradients(forward)
+    states, gradients = ([None if s is None else _rows(s) for s in many] for many in (states, gradients))
     result = {}
     for t in range(1, len(states)):
         if names[t].endswith("step0"):  # a transition changes the shape: there is no update to speak of
             continue
         update, size = states[t] - states[t - 1], np.linalg.norm(states[t - 1], axis=1)
         cosine = None
-        if slopes[t - 1] is not None:
-            lengths = np.linalg.norm(update, axis=1) * np.linalg.norm(slopes[t - 1], axis=1)
-            cosine = float(np.mean((update * slopes[t - 1]).sum(1) / np.maximum(lengths, 1e-12)))
+        if gradients[t - 1] is not None:
+            lengths = np.linalg.norm(update, axis=1) * np.linalg.norm(gradients[t - 1], axis=1)
+            cosine = float(np.mean((update * gradients[t - 1]).sum(1) / np.maximum(lengths, 1e-12)))
         result[names[t]] = {
             "size": float(np.mean(np.linalg.norm(update, axis=1) / np.maximum(size, 1e-12))),
             "cosine": cosine,

@@ -76,7 +76,7 @@ def spaced(name):
 
 def short(value, form=".3g"):
     """272474 -> "272k", for labels."""
-    size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, ""))
+    size, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= 0.9995 * s), (1, ""))
     return f"{value / size:{form}}".rstrip(".") + unit
 
 

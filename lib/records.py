@@ -22,10 +22,15 @@ class StoreError(RuntimeError):
         return cls(f"{what} of {name} is damaged: delete the folder {name} and the run will be made again")
 
 
+def hashed(value):
+    """The SHA-256 of a JSON value, as hex digits; the order of names does not count."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sealed(record):
     """A record with its `digest`: the SHA-256 of all else that it says, by which damage to any of its bytes shows."""
     said = {name: value for name, value in record.items() if name != "digest"}
-    return said | {"digest": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}
+    return said | {"digest": hashed(said)}
 
 
 def read_record(folder):

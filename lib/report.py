@@ -23,7 +23,7 @@ from pathlib import Path
 
 from lib import commands, data, experiments, forecast, machine, runs, site, train
 from lib.prose import counted
-from lib.records import StoreError, write
+from lib.records import StoreError, hashed, write
 
 VERSIONS = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 
@@ -120,7 +120,7 @@ class Job:
 
 
 def _hash(*parts):
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashed(parts)[:16]
 
 
 # --- executing ---
@@ -374,8 +374,8 @@ def arguments(argv, pages):
     args.selected = [page for page in pages if args.nb in (None, page, page[:2], page[:2].lstrip("0"))]
     if not args.selected:
         parser.error(f"no notebook is called {args.nb!r}: choose from {', '.join(pages)}")
-    if args.seeds < 1 or args.seed < 0:
-        parser.error("--seeds must be at least 1, and --seed at least 0")
+    if args.seeds < 1 or not 0 <= args.seed <= 2**32 - args.seeds:  # what numpy and Keras take
+        parser.error("--seeds must be at least 1, and --seed from 0 to 2**32 - 1, the last of them too")
     if args.publish and args.profile not in (None, "paper"):
         parser.error("--publish shows the recorded runs, those of profile paper: leave --profile out")
     args.profile = args.profile or ("paper" if args.publish else "quick")
@@ -385,7 +385,7 @@ def arguments(argv, pages):
 
 
 def prepare(args, changes):
-    """Gets the data; returns the job. Raises DataError, or Failed where real data are needed and are not to be had."""
+    """Gets the data; returns the job. Raises DataError, or Failed where real data are needed and there are none."""
     sets = [data.load(name, standin=args.profile == "smoke") for name in data.SPECS]
     standin = any(s.standin for s in sets)
     if standin:

@@ -45,7 +45,8 @@ def c1(arms):
 
     few = mean(lambda run: np.random.default_rng(run.experiment["draw"]).permutation(error(run))[:TESTED])
     others = {a: arms.mean(a) for a in arms.named(but=draws)}
-    over = f" Intervals of the first two: over {len(draws)} draws." * (len(draws) > 1)
+    over = f" Intervals of the first two: over {len(draws)} draws; all of them were tested on the same images, so what "
+    over = (over + "these add by chance is in the first alone.") * (len(draws) > 1)
     return "completed", few, each({f"On {TESTED:,} test images": few, "on all": mean(error)} | others, "%") + "." + over
 
 
@@ -69,7 +70,8 @@ def c2(arms, check):
 @claim(
     "C3",
     "Depth hurts plain nets",
-    how="Plain nets of growing depth were trained alike, at one rate, and compared on their own training images.",
+    how="Plain nets of growing depth were trained alike, at one rate and at full scale for ten epochs, and compared on "
+    "their own training images.",
     paper="more layers bring vanishing gradients and harder training (1)",
     quantity="training error, deepest minus next",
     means={
@@ -108,7 +110,8 @@ def c3(arms):
 @claim(
     "C4",
     "The shortcut cures it",
-    how="The same nets were trained with shortcuts, at the same rate, to see whether depth still costs them anything.",
+    how="The same nets were trained with shortcuts, at the same rate, as long, to see whether depth still "
+    "costs them anything.",
     paper="shortcuts keep gradients alive, so that ultra-deep nets train (1, 2)",
     quantity="training error of depth that the shortcut saves",
     means={
@@ -130,18 +133,23 @@ def c4(arms):
 @claim(
     "C5",
     "What may follow the addition",
-    how="Residual nets were trained that differ in where batch norm stands and whether a ReLU follows the addition.",
+    how="Residual nets were trained, at full scale for ten epochs, that differ in where batch norm stands and whether "
+    "a ReLU follows the addition.",
     paper="batch norm there hurts; a ReLU makes no major difference (2, ref. 7)",
     quantity="error, norm after minus norm before the addition",
 )
 def c5(arms):
-    """At the deepest: (a) norm after minus norm before, lower end > 0; (b) with and without ReLU equivalent."""
+    """At the deepest: (a) norm after minus norm before, both with ReLU, lower end > 0; (b) with and without ReLU
+    equivalent."""
     originals = arms.named("norm before, ReLU after")
     changes = {a: arms.difference(a, o) for o in originals for a in arms.named(o.split(", ")[-1], but=[o])}
     after, bare = (originals[-1].replace(*pair) for pair in (("norm before", "norm after"), ("ReLU after", "no ReLU")))
     hurts, same = changes[after].above(0), arms.equivalent(bare, originals[-1])
-    facts = {"batch norm after the addition hurts": hurts, "a ReLU there makes no difference": same}
-    return facts, changes[after], f"Error minus the original block's: {each(changes)}."
+    facts = {"batch norm between the addition and a ReLU hurts": hurts, "a ReLU there makes no difference": same}
+    text = f"Error minus the original block's: {each(changes)}."
+    if (moved := bare.replace("norm before", "norm after")) in arms:
+        text += f" Norm after minus before, both without ReLU, at the deepest: {arms.difference(moved, bare):pp}."
+    return facts, changes[after], text
 
 
 @claim(
@@ -159,7 +167,9 @@ def c6(arms, check):
     seconds = check["machine"]["seconds_per_image"]
     times = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 7"])
     facts = {f"it takes at least {HEAVY} times RecNet's time": bool(times.value >= HEAVY)}
-    text = f"Seconds an image over RecNet's: {times:x} on {counted(check['machine']['threads'], 'thread')}"
+    shallow = Estimate(seconds["ResNet-18"] / seconds["RecNet, n = 3"])
+    text = f"Seconds an image over RecNet's: {times:x} (at n = 3: {shallow:x}), timed once on "
+    text += counted(check["machine"]["threads"], "thread")
     for recipe in ("augmented", "not augmented") if arms else ():
         wider, worse = (arms.difference(f"ResNet-18, {recipe}", f"ResNet-20, {recipe}", m) for m in (gap, error))
         better, fact = wider.above(0) and worse.below(0), both(wider.above(0), worse.above(0))
@@ -314,7 +324,8 @@ def c11(arms, rates):
 @claim(
     "C12",
     "Deeper would train better",
-    how="A shallow and a deep net were each trained by the paper's recipe and by a modern one.",
+    how="A shallow and a deep net were each trained by the paper's recipe and by a modern one, and compared on images "
+    "that they had not seen.",
     paper="its low accuracy suggests more deep blocks (7)",
     quantity="error, deep minus depth-1, mean of both recipes",
     means={
@@ -331,14 +342,17 @@ def c12(arms):
         "depth given the modern recipe minus given the paper's": arms.contrast({d: 1, b: -1, c: -1, a: 1}),
     }
     simple = {"by the paper's recipe": arms.difference(c, a), "by the modern one": arms.difference(d, b)}
-    text = f"Change of the error by {each(effects)}. Depth alone, {each(simple)}."
+    fit = {"by the paper's recipe": arms.difference(c, a, train), "by the modern one": arms.difference(d, b, train)}
+    text = f"Change of the error by {each(effects)}. Depth alone, {each(simple)}. "
+    text += f"Of the clean training error: {each(fit)}."
     return verdict(below_zero(effects)["depth"]), effects["depth"], text
 
 
 @claim(
     "C13",
     "What might help",
-    how="Each thing that the paper hopes for was changed alone, in its own RecNet and in the true one.",
+    how="Each thing that the paper hopes for was changed alone, in its own RecNet and, at full scale for ten epochs, "
+    "in the true one.",
     paper="RecNets might do better without dropout, with other unrolls or activations (7)",
     quantity="error of the true RecNet, without minus with dropout, before Holm's correction",
     means={
@@ -439,7 +453,7 @@ def c16(arms):
     there = {a: np.isfinite([epochs(run) for run in arms[a]]) for pair in pairs for a in pair}
     plain, residual = next((pair for pair in pairs if all(there[a].all() for a in pair)), pairs[0])
     saved = arms.difference(plain, residual, epochs)
-    shifts = {f"{d} px": arms.mean("MNIST CNN", lambda run, d=d: run.probes["shifts_end"][d]) for d in (0, 6)}
+    shifts = {f"{d} px": arms.mean("MNIST CNN", lambda run, d=d: run.probes["shifts_end"][d]) for d in (0, 2, 6)}
     others = {a: arms.difference(a, "MNIST CNN") for a in arms.named("MNIST", but=["CNN"])}
     drops = pd.DataFrame([run.probes["drops_end"] for run in arms[pairs[0][1]]]).mean()
     rises = (drops - drops["none"]).drop("none")

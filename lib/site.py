@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lib.findings import DETAIL, VERDICTS
-from lib.records import write
+from lib.records import hashed, write
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"cnn": "CNN", "resnet": "ResNet", "recnet": "RecNet"}
@@ -85,7 +85,7 @@ def made(path):
 def digest(notebook):
     """SHA-256 of what an executed notebook (as parsed JSON) shows and says of itself, by which damage shows."""
     report = {name: value for name, value in notebook["metadata"]["report"].items() if name != "digest"}
-    return hashlib.sha256(json.dumps([notebook["cells"], report], sort_keys=True).encode()).hexdigest()
+    return hashed([notebook["cells"], report])
 
 
 def build(site, front_key, front):

@@ -101,8 +101,8 @@ def _image_counts(images):
 
 def resample(arms):
     """Mean errors in %, (RESAMPLES, arms), of arms of masks, when images (jointly for all arms) and seeds (within each
-    arm) are drawn anew with replacement: Owen's (2007) two-way bootstrap, which errs on the wide side. Always the same
-    draws.
+    arm) are drawn anew with replacement: Owen's (2007) pigeonhole bootstrap, which errs on the wide side. Always the
+    same draws.
 
     Raises ValueError where arms were evaluated on different numbers of images.
     """
@@ -153,7 +153,7 @@ def difference(a, b, level=0.95):
 
 def equivalent(a, b, margin):
     """Whether two arms differ by less than `margin`: True if the 90 % interval lies within it, which is two one-sided
-    tests at 5 % (Schuirmann 1987); False if wholly outside, None if neither."""
+    tests (TOST) at 5 % (Schuirmann 1987); False if wholly outside, None if neither."""
     return difference(a, b, 0.90).within(0, margin)
 
 

@@ -6,7 +6,6 @@ run that was killed and resumed ends with the same bits as one that was not (sam
 """
 
 import dataclasses
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import numpy as np
 from lib import data as datasets
 from lib import machine
 from lib.commands import say
-from lib.records import StoreError, archive, arrays, lock, read_record, read_weights, save, write
+from lib.records import StoreError, archive, arrays, hashed, lock, read_record, read_weights, save, write
 
 TRAIN_VERSION = 1  # raise when a change makes the same experiment give other numbers: it is part of every key
 KEPT = "kept.npz"  # in a run's folder: its weights, rounded; the full ones are not committed
@@ -94,7 +93,7 @@ class Experiment:
         if not self.recipe.label_smoothing:  # came later; runs without it keep the names they had before
             del described["recipe"]["label_smoothing"]
         parts = [described, seed, identity, TRAIN_VERSION]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return hashed(parts)[:16]
 
 
 class Run:

@@ -15,6 +15,15 @@ from lib import data
 _FOLDERS = [Path(folder) for folder in (os.environ.get("DATA_DIR"), data.cache_folder()) if folder]
 
 
+LONGEST = ("test_notebooks", "test_lab", "test_train", "test_browser", "test_cluster", "test_models")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest go first: of two processes that take a file each, one would else end alone."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """real_data("mnist"), real_data("cifar10"): the real data, from DATA_DIR or the cache; else the test is skipped."""
@@ -63,6 +72,16 @@ def shown(monkeypatch):
 def essence(record):
     """A record without what may differ between two identical runs: the seconds, and the digest over them."""
     return {name: value for name, value in record.items() if name not in ("machine", "digest")}
+
+
+class Trap:
+    """Unpickling it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
 
 
 class TinyDataset(data.Dataset):

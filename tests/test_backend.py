@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,6 +15,16 @@ import tensorflow as tf
 from lib import backend, data, runs, train
 from lib.layers import BatchNorm
 from lib.train import Experiment, Recipe
+
+
+@pytest.mark.parametrize(("batch", "used"), [(48, 3), (50, 2), (7, 1)])
+def test_as_many_devices_are_used_as_share_a_batch_evenly(monkeypatch, batch, used):
+    devices = [SimpleNamespace(name=f"GPU:{i}") for i in range(3)]
+    monkeypatch.setenv("RECNET_MIRROR", "1")
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: SimpleNamespace(scope=lambda: names))
+    scope = backend.spread(batch)
+    assert (len(scope) if isinstance(scope, list) else 1) == used
 
 
 def test_gradients_are_those_of_the_tape():

@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(command):
 
 
 def test_too_little_memory_is_one_line():
-    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2); "
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2); "
     code += "from lib import runs, commands; import numpy; "
     code += "sys.exit(commands.ended(lambda: numpy.ones(1 << 28).sum() and None))"
     one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each has its own memory

@@ -270,10 +270,15 @@ def test_make_alone_lists_every_target_in_one_line(bare):
         ("data", "-m lib.data"),
         ("report", "-m lib.report"),
         ("report PROFILE=quick SEEDS=2 SEED=7 NB=04", "-m lib.report --profile quick --seeds 2 --seed 7 --nb 04"),
-        ("test", "-m pytest --numprocesses 2 --dist loadfile"),
+        ("test", "-m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder"),
         ("lab", "-m jupyterlab --notebook-dir notebooks"),
         ("record", "-m lib.recorder --profile paper"),
         ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.recorder --profile smoke --only C11 --hours 0.5"),
+        ("record WORKERS=2", "-m lib.recorder --profile paper --workers 2"),
+        ("record SCHEDULER=tcp://h:8786", "-m lib.recorder --profile paper --scheduler tcp://h:8786"),
+        ("evaluate", "-m lib.evaluate"),
+        ("bench", "-m tests.bench"),
+        ("test-faults", "-m pytest -m faults"),
     ],
 )
 def test_a_target_runs_its_command_and_a_second_start_nothing_else(ready, arguments, called):
@@ -390,12 +395,14 @@ def test_an_active_environment_that_is_gone_or_our_own_is_none(ready):
     ("arguments", "extra"),
     [
         ("audit", "maintain"),
+        ("record WORKERS=2", "cluster"),
+        ("bench", "bench"),
         ("report GPU=1", "gpu"),
     ],
 )
 def test_a_missing_extra_is_installed_first(ready, arguments, extra):
-    first, *rest = ready.make(*arguments.split(), LACKS=extra.split()[0]).calls
-    assert first == f".venv/bin/python -m pip --disable-pip-version-check install -qq {extra.split()[0]}==1"
+    first, *rest = ready.make(*arguments.split(), LACKS=extra).calls
+    assert first == f".venv/bin/python -m pip --disable-pip-version-check install -qq {extra}==1"
     assert rest
 
 
@@ -463,7 +470,7 @@ def test_continuous_integration_runs_the_tests_and_fails_with_them(ready):
     assert all("-m pip install" in call for call in installed)
     ruff = ".venv/bin/python -m ruff"
     assert (checked, styled) == (f"{ruff} check --quiet .", f"{ruff} format --check --quiet .")
-    assert tested == ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile"
+    assert tested == ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder"
     for step in ("pytest", "ruff check", "ruff format"):
         assert ready.run("bash", ".ci/run", FAILS=step).returncode != 0
 

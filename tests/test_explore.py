@@ -22,6 +22,12 @@ def _stores(tiny, monkeypatch, tmp_path):
     monkeypatch.setattr(grid, "PAUSE", tmp_path / ".pause")
 
 
+@pytest.fixture(scope="module")
+def tied(tiny, tmp_path_factory):
+    """A trained tied net, for tests that only look at it."""
+    return train.train(small(), 0, tmp_path_factory.mktemp("runs"))
+
+
 def small(architecture="recnet", **options):
     return replace(SMALL, architecture=architecture, options={"n": 3, "width": 4} | options)
 
@@ -55,13 +61,12 @@ def test_a_net_whose_last_stage_is_not_tied_takes_its_own_steps_alone():
 
 
 @pytest.mark.parametrize("steps", [None, 1, 5])
-def test_a_course_ends_in_what_the_net_says(steps):
-    run = train.train(small(), 0, runs.LOCAL)
-    picture = explore.course(run, 3, steps)
+def test_a_course_ends_in_what_the_net_says(tied, steps):
+    picture = explore.course(tied, 3, steps)
     image = data.load("cifar10").x_test[3:4]
-    logits = np.asarray(run.model(image, steps=steps))
+    logits = np.asarray(tied.model(image, steps=steps))
     said = re.findall(r"(\d+): (\w+) \d+ %", picture.alt)
-    assert [int(t) for t, _ in said] == list(range((steps or explore.depth(run)) + 1))
+    assert [int(t) for t, _ in said] == list(range((steps or explore.depth(tied)) + 1))
     assert said[-1][1] == data.load("cifar10").classes[logits.argmax()]
 
 
@@ -99,12 +104,11 @@ def test_an_upload_that_is_a_bomb_is_refused(monkeypatch):
         explore.shrink(file.getvalue())
 
 
-def test_a_picture_of_ones_own_has_a_course_and_no_true_class():
-    run = train.train(small(), 0, runs.LOCAL)
+def test_a_picture_of_ones_own_has_a_course_and_no_true_class(tied):
     images = data.load("cifar10")
-    own = explore.course(run, images.x_test[3]).alt
+    own = explore.course(tied, images.x_test[3]).alt
     assert "shows" not in own
-    assert own.split("The net says")[1] == explore.course(run, 3).alt.split("The net says")[1]
+    assert own.split("The net says")[1] == explore.course(tied, 3).alt.split("The net says")[1]
 
 
 def test_an_untied_net_takes_the_steps_it_has():

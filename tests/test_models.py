@@ -1,6 +1,5 @@
 """The named networks: their exact sizes by hand-derived formulas, what they compute, and what they refuse."""
 
-import re
 from functools import cache
 
 import keras
@@ -262,7 +261,6 @@ def test_images_are_scaled_by_the_training_sets_constants():
 
 @pytest.mark.parametrize("architecture", sorted(models.ARCHITECTURES))
 def test_every_net_takes_bytes_and_gives_float32_logits(architecture):
-    assert net(architecture).input_shape[1:] == CIFAR if hasattr(net(architecture), "input_shape") else True
     y = net(architecture)(images(3))
     assert y.shape == (3, 10)
     assert y.dtype == "float32"
@@ -619,16 +617,3 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
 def test_what_makes_no_net_is_refused_with_the_choices(architecture, options, message):
     with pytest.raises(ValueError, match=message):
         models.build(architecture, CIFAR, **options)
-
-
-@pytest.mark.parametrize("name", sorted(models.ARCHITECTURES))
-def test_a_net_shows_itself_as_a_table(name):
-    net = models.build(name, (32, 32, 3))
-    whole, rows = net._repr_html_().split("<tr><th>part")
-    assert f"{models.count(net)[0]:,} weights" in whole
-    parts = [int(cell.replace(",", "")) for cell in re.findall(r"<td>([\d,]+)</td></tr>", rows)]
-    assert sum(parts) == models.count(net)[0]
-    assert ("3 tied" in rows or "2 tied" in rows) == (name == "recnet")
-    assert ("untied" in rows) == (name in ("plain", "resnet", "resnet18"))
-    if name == "resnet":  # one block a stage, or none, is not a tied one
-        assert all(not re.search(r"\d tied", models.build(name, CIFAR, n=n)._repr_html_()) for n in (1, 2))

@@ -182,6 +182,9 @@ def test_all_notebooks_run_by_the_command_that_readers_use(report):
         assert not soup.select("script, [src^=http]")
         for link in soup.select("a[href$='.html']:not([href^=http])"):
             assert (page.parent / link["href"]).exists()
+        made = ["Parameters", "Data", "Software", "Commit", "Runs and checks", "Their machine", "Executed"]
+        told = [what.get_text() for what in soup.select("footer dt")]
+        assert told == (made if page.stem in experiments.PAGES else made[:-1] if page.stem == "index" else [])
     for page in experiments.PAGES:
         executed = nbformat.read(build / "notebooks" / f"{page}.ipynb", 4)
         assert all(cell.execution_count for cell in cells(executed) if cell.source.strip())

@@ -82,15 +82,24 @@ def test_pages_are_executed_rendered_and_left_alone_while_nothing_changes(desk, 
     (desk.path / "data").mkdir()
     monkeypatch.setenv("DATA_DIR", "data")
     environment = dict(os.environ)
-    desk.write("01_first", code("import os\nfrom lib import stats\nprint(profile, seed, seeds, os.environ)"))
+    lines = "import os\nfrom ipykernel.connect import get_connection_info\nfrom lib import stats\n"
+    lines += "print(profile, seed, seeds, os.environ)\n"
+    lines += "print('encrypted:', 'curve_publickey' in get_connection_info(unpack=True))"
+    desk.write("01_first", code(lines))
     noisy = "import sys\nfrom lib.commands import say\nprint('a warning', file=sys.stderr)\nsay('epoch 1')"
     desk.write("02_second", code(noisy))
     assert desk.main("--profile", "smoke", "--seed", "3") == 0
     printed = desk.soup("01_first").main.find_all("pre")[-1].get_text()
     assert printed.startswith("smoke 3 1 ")
     assert "'RECNET_STANDIN': '1'" in printed
+    assert "encrypted: True" in printed
     assert f"'DATA_DIR': '{desk.path / 'data'}'" in printed, "a kernel runs in another folder"
     assert environment == dict(os.environ)
+    foot = {what.get_text(): what.find_next_sibling().get_text() for what in desk.soup("01_first").select("footer dt")}
+    assert foot["Parameters"] == "profile smoke, seed 3, seeds 1"
+    assert foot["Commit"] == report.machine.commit()
+    assert foot["Software"].split(", ") == report.versions()
+    assert re.fullmatch(r"[\d-]{10}, in \d+ s, on .+, \d+ cores?", foot["Executed"])
     out, err = capfd.readouterr()
     assert re.search(r"^2 of 2 pages to make, .*: about \d+ minute", out, re.MULTILINE)
     assert re.search(r"^\[1 of 2\] 01_first \.\.\. \d+ s$", out, re.MULTILINE)
@@ -147,7 +156,8 @@ def test_interruption_exits_with_130(desk):
         (["--nb", "12"], "01_first, 02_second"),
         (["--nb", ""], "01_first, 02_second"),
         (["--seeds", "0"], "at least 1"),
-        (["--seed", "-1"], "at least 0"),
+        (["--seed", "-1"], "from 0 to"),
+        (["--seed", str(2**32 - 1), "--seeds", "2"], "from 0 to"),
         (["--seeds", "two"], "invalid int"),
         (["--publish", "--profile", "quick"], "leave --profile out"),
         (["--publish", "--seeds", "2"], "leave --seed and --seeds out"),
@@ -161,7 +171,7 @@ def test_bad_arguments_exit_with_2_and_say_what_would_be_right(desk, capsys, arg
     assert word in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["02", "02_second"])
+@pytest.mark.parametrize("name", ["2", "02", "02_second"])
 def test_one_notebook_alone(desk, name):
     assert report.arguments(["--nb", name], PAGES).selected == ["02_second"]
 
@@ -170,6 +180,15 @@ def test_full_scale_pages_need_the_real_data(desk, capsys):
     desk.online = False
     assert desk.main("--publish") == 1
     assert capsys.readouterr().err.splitlines() == [f"profile paper takes the real data only: {report.data.HOW_TO_GET}"]
+
+
+def test_real_and_drawn_images_are_not_mixed(desk, monkeypatch):
+    def load(name, standin=False):
+        drawn = standin or name == "cifar10"
+        return SimpleNamespace(name=name, standin=drawn, identity=f"{name} {drawn}")
+
+    monkeypatch.setattr(report.data, "load", load)
+    assert desk.job().identities == {"mnist": "mnist True", "cifar10": "cifar10 True"}
 
 
 def test_publishing_trains_nothing(desk):
@@ -206,7 +225,7 @@ def test_the_published_site_shows_what_is_recorded():
         for page in job.pages
         if f'data-shows="{job.shows(page, job.source(page))}"' not in (job.site / f"{page}.html").read_text()
     ]
-    index = f'data-shows="{report._hash(job.records())}"' in (job.site / "index.html").read_text()
+    index = f'data-shows="{report.front(job, job.records())["shows"]}"' in (job.site / "index.html").read_text()
     assert not stale, "run `make publish`"
     assert index, "run `make publish`"
 

@@ -5,12 +5,13 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 
 from lib import runs
 from lib.records import StoreError, sealed
-from lib.train import Experiment, Recipe
+from lib.train import MODERN, Experiment, Recipe
 
 
 def record(key="a" * 16, architecture="resnet", standin=False, **rest):
@@ -104,12 +105,6 @@ def test_binary_rubbish_is_damaged_too(store):
         runs.read(store)
 
 
-def test_stores():
-    assert runs.store("paper") == runs.RESULTS
-    assert runs.store("quick") == runs.store("smoke") == runs.LOCAL
-    assert (runs.ROOT / "lib" / "runs.py").exists()
-
-
 def test_small_profiles_share_a_store_but_not_their_data(tmp_path, monkeypatch):
     real, drawn = record("a" * 16), record("b" * 16, standin=True)
     monkeypatch.setattr(runs, "LOCAL", write(tmp_path, real, drawn))
@@ -132,6 +127,9 @@ def test_ledger():
     assert first.device == "cpu"
     on_a_gpu = record() | {"machine": record()["machine"] | {"device": "gpu:0", "gpu": "NVIDIA H200"}}
     assert runs.ledger([on_a_gpu]).device[0] == "NVIDIA H200"
+    race = Experiment("recnet", replace(MODERN, label_smoothing=0.1), {"n": 3}, draw=1)
+    told = runs.ledger([record(experiment=asdict(race))]).iloc[0]
+    assert (told.options, told.recipe) == ("n=3, draw=1", "sgd 0.2, decay 0.005, augmented, smoothed labels")
     assert runs.ledger([]).empty
 
 

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,13 @@ def test_every_module_has_its_place():
 def test_a_module_imports_from_earlier_ones_alone(name):
     later = set(ORDER[ORDER.index(name) :])
     assert not later & set(imported(FOLDER / f"{name}.py"))
+
+
+LIGHT = """import sys, lib.data, lib.train
+assert not {"keras", "tensorflow", "pandas", "scipy", "matplotlib", "PIL", "pooch"} & set(sys.modules)
+import lib.claims, lib.evaluate, lib.readme, lib.recorder, lib.report, lib.runs
+assert not {"keras", "tensorflow", "jax"} & set(sys.modules)"""
+
+
+def test_reading_takes_no_keras_and_training_little_else():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, cwd=FOLDER.parent)

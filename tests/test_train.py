@@ -847,11 +847,6 @@ def test_a_net_is_built_in_its_precision_and_the_policy_put_back(precision, poli
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_reading_the_module_needs_no_keras():
-    with python("import sys, lib.train; print('keras' in sys.modules, 'tensorflow' in sys.modules)") as process:
-        assert process.communicate(timeout=60)[0] == "False False\n"
-
-
 # --- another backend ---
 
 JAX = """
