@@ -93,8 +93,13 @@ def test_an_uploaded_picture_is_its_middle_square(kind):
 
 
 def test_an_upload_that_is_no_picture_is_refused():
-    with pytest.raises(ValueError, match="no picture that can be read"):
-        explore.shrink(b"no picture")
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(noise).save(file := io.BytesIO(), "PNG")  # several chunks, the second of which is damaged
+    head, first, rest = file.getvalue().split(b"IDAT", 2)
+    damaged = head + b"IDAT" + first + b"\0DAT" + rest
+    for content in (b"no picture", damaged):
+        with pytest.raises(ValueError, match="no picture that can be read"):
+            explore.shrink(content)
 
 
 def test_an_upload_that_is_a_bomb_is_refused(monkeypatch):
