@@ -99,11 +99,10 @@ def table(recorded_records, local_records, local_profile="quick", seed=0, seeds=
     recorded, local = judge("paper", recorded_records), judge(local_profile, local_records, seed, seeds, standin)
     first = _first(recorded_records)
     so_far = {f.id: first.short for f in recorded if first and (f.id, f.source) == ("C11", "none")}
-    rows = zip(recorded, local, fullest(recorded, local), strict=True)
+    best = [a if a.id in so_far else f for a, f in zip(recorded, fullest(recorded, local), strict=True)]
     cells = [
-        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, word.verdict, word.answers)
-        for a, b, best in rows
-        for word in [a if a.id in so_far else best]
+        (a.id, a.claim, a.paper, a.quantity, so_far.get(a.id, a.shown), b.shown, f.verdict, f.answers)
+        for a, b, f in zip(recorded, local, best, strict=True)
     ]
     return pd.DataFrame(cells, columns=["id", "claim", "paper", "number", "recorded", "this run", "verdict", "parts"])
 
@@ -141,10 +140,10 @@ class Twins(NamedTuple):
     @property
     def short(self):
         """Their difference for a table."""
-        return f"{self.difference:pp}, {self._of}".replace(" pp", f" pp so far, after {len(self.tied.curve)} epochs")
+        return f"{self.difference:pp}, {self._basis}".replace(" pp", f" pp so far, after {len(self.tied.curve)} epochs")
 
     @property
-    def _of(self):
+    def _basis(self):
         images = self.seeds == 1 and not math.isnan(self.difference.lo)
         return counted(self.seeds, "seed") + ", interval over the images alone" * images
 
@@ -153,7 +152,7 @@ class Twins(NamedTuple):
         tied, untied = (f"{error:.1f} %" for error in self.errors)
         return (
             f"{kind} error after {epochs} epochs: {tied} with shared weights ({_size(self.tied)}), {untied} without "
-            f"({_size(self.untied)}): {self.difference:pp}, {self._of}"
+            f"({_size(self.untied)}): {self.difference:pp}, {self._basis}"
         )
 
 

@@ -42,8 +42,10 @@ def probe(frame, name, field=None):
     for row in frame.itertuples():
         value = row.probes.get(name)
         if value and field:
-            entries = ((key, entry[field]) for key, entry in value.items()) if field not in value else ()
-            value = value[field] if field in value else {key: entry for key, entry in entries if entry is not None}
+            if field in value:
+                value = value[field]
+            else:
+                value = {key: entry[field] for key, entry in value.items() if entry[field] is not None}
         if value:
             found.setdefault(row.arm, []).append(value)
     return found

@@ -80,8 +80,8 @@ def _record(profile, only, store, until, finish):
     finish: what completes the runs, see `_pool`."""
     from lib import checks
 
-    if profile != "smoke" and any(datasets.load(name).standin for name in datasets.SPECS):
-        raise datasets.DataError(f"results/ takes runs on the real data only: {datasets.HOW_TO_GET}")
+    if profile != "smoke":
+        grid.need_real_data()
     grid.start_keras()
     wanted = experiments.wanted([only] if only else experiments.DESIGNS, profile)
     todo = grid.missing(wanted, store)
