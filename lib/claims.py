@@ -18,7 +18,7 @@ import pandas as pd
 from lib import beyond, commands, experiments, rules, runs
 from lib.design import Design, layers
 from lib.experiments import on_common_seeds
-from lib.findings import ANSWER, DETAIL, Arms, Mixed, of_parts
+from lib.findings import ANSWER, DETAIL, STANDS, Arms, Mixed, of_parts
 from lib.prose import counted, pm
 from lib.records import StoreError
 from lib.stats import Estimate
@@ -124,7 +124,6 @@ def title(findings):
 INTERIM = "early"
 INTERIM_TIED, INTERIM_UNTIED = ("tied n = 7", "tied, 3 states"), ("untied n = 7", "untied n = 2")
 INTERIM_PAIRS = tuple(product(INTERIM_TIED, INTERIM_UNTIED))
-BARGAIN = {True: "better", False: "worse", None: "not surely better or worse"}
 RESNET_44 = "0.66M weights, 195 MFLOP"  # He et al. (2015), table 6; FLOPs: models.flops of our ResNet of n = 7
 
 
@@ -158,16 +157,23 @@ class Twins(NamedTuple):
 
 def interim(records):
     """What full-scale runs say of the thesis until C11's own are all there: sentences without a full stop on those of
-    C11 that are there, on INTERIM's and on the race's."""
+    C11 that are there, on INTERIM's, which are counted first, and on the race's."""
     if _decided(records):
         return []
+    beside = [[_twins(records, INTERIM, tied, untied) for untied in INTERIM_UNTIED] for tied in INTERIM_TIED]
+    beside = [(deep, small) for deep, small in beside if deep and small]
     said = [str(_first(records) or "")]
-    for tied in INTERIM_TIED:
-        deep, small = (_twins(records, INTERIM, tied, untied) for untied in INTERIM_UNTIED)
-        said.append(str(deep or ""))
-        if deep and small:
-            bargain = f"{BARGAIN[small.difference.above(0)]}, at {small.errors[1]:.1f} %"
-            said[-1] += f". An untied net of no fewer weights ({_size(small.untied)}) is {bargain}"
+    for deep, small in beside:
+        bargain = f"{STANDS[small.difference.above(0)]}, at {small.errors[1]:.1f} %"
+        said.append(f"{deep}. An untied net of no fewer weights ({_size(small.untied)}) is {bargain}")
+    if beside:
+        worse = sum(deep.difference.above(0) is True for deep, _ in beside)
+        better = sum(small.difference.below(0) is True for _, small in beside)
+        said.insert(
+            0,
+            f"In short, of {counted(len(beside), 'net')} with shared weights {worse} did surely worse than the deep "
+            f"net, {better} surely better than a small ordinary net that stores no less",
+        )
     wide = Arms(experiments.select(records, "race", "paper"))
     if tied := wide.named("tied", but=["untied"]):
         best = min(tied, key=wide.average)
@@ -247,7 +253,8 @@ def show(name, profile, seed=0, seeds=1, short=False):
     """In a notebook: a claim, what the paper says of it, what was found in the runs that are shown, and the verdict;
     and what full-scale runs there are, where they are not all there.
 
-    short: the sentences for a student alone. The kind of data is that of the runs at hand, real ones first.
+    short: the sentences for a student alone, and as in `table` of full-scale runs where those can be told of. The kind
+    of data is that of the runs at hand, real ones first.
     """
     from IPython.display import Markdown, display
 
@@ -258,6 +265,9 @@ def show(name, profile, seed=0, seeds=1, short=False):
     (f,) = fullest(*judged)
     full = "" if f.source == "recorded" else so_far(name, runs.read(runs.RESULTS))
     if short:
+        if full:
+            (f,) = judge("paper", runs.read(runs.RESULTS), only=[name])
+            full = "" if f.source == "recorded" else full
         text = f"**{f.id}, {f.claim}: {f.verdict}.** *The paper:* {f.paper}. {f.plain}"
         text += f" *At full scale, so far:* {full}" * bool(full)
     else:

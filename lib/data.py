@@ -430,14 +430,16 @@ def _stand_in(name: str) -> Dataset:
 
 
 def augment(images: np.ndarray, rng: np.random.Generator, pad: int = 4, flip: bool = True) -> np.ndarray:
-    """Random crops after zero padding by `pad` pixels, then random horizontal flips, drawn for each image by itself.
+    """Random crops after zero padding by `pad` pixels, then random horizontal flips, drawn for
+    each image by itself.
 
-    uint8 (N, H, W, C) in and out. As in He et al. 2016, section 4.2; Keras' own RandomCrop draws one offset per batch.
-    Raises ValueError for arrays of other axes and a negative `pad`.
+    uint8 (N, H, W, C) in and out. As in He et al. 2016, section 4.2; Keras' own RandomCrop draws
+    one offset per batch. Raises ValueError for arrays of other axes and a negative `pad`.
     """
     _check_axes(images)
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    windows = sliding_window_view(padded, images.shape[1:3], axis=(1, 2))  # (N, 2 pad + 1, 2 pad + 1, C, H, W)
+    # (N, 2 pad + 1, 2 pad + 1, C, H, W)
+    windows = sliding_window_view(padded, images.shape[1:3], axis=(1, 2))
     dy, dx = rng.integers(0, 2 * pad + 1, (2, len(images)))
     crops = np.ascontiguousarray(windows[np.arange(len(images)), dy, dx].transpose(0, 2, 3, 1))
     if flip:

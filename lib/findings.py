@@ -28,6 +28,7 @@ VERDICTS = {
     "not run": ("None of the runs that it takes is made yet.", "none", "–"),
 }
 EQUIVALENT = 0.5  # "no difference" is a 90 % interval within this
+STANDS = {True: "better", False: "worse", None: "not surely better or worse"}  # by whether its error is below another's
 DETAIL = "In detail"  # the head of what was measured of a claim, with all numbers; a page folds it
 ANSWER = {True: "yes", False: "no", None: "open", "partly": "in part"}  # of parts: verdicts are for claims
 
@@ -173,6 +174,16 @@ def differences(frame, pairs):
     both have, by its name; without the pairs that have none in common."""
     arms = {(a, b): Shown(on_common_seeds(frame, a, b)) for a, b in pairs}
     return {f"{a} minus {b}": both.difference(a, b) for (a, b), both in arms.items() if both}
+
+
+def in_words(differences):
+    """What differences between errors, named as by `differences`, say of the first of each two nets; in sentences
+    without a full stop. Those without a value say nothing."""
+    return [
+        f"{first} is {STANDS[difference.below(0)]} than {second}, {difference:pp}"
+        for (first, second), difference in ((name.split(" minus "), d) for name, d in differences.items())
+        if math.isfinite(difference.value)
+    ]
 
 
 def verdict(fact):

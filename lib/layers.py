@@ -297,8 +297,8 @@ class ResidualBlock(keras.layers.Layer):
     def call(self, x, fed=None, step=0, training=False):
         """x: (batch, height, width, channels) -> (batch, height / stride, width / stride, width).
 
-        fed: an image of x's shape that F sees added to x, while the shortcut carries x alone. Raises ValueError where
-        what is to be added differs in shape: it would be repeated to fit.
+        fed: an image of x's shape that F sees added to x, while the shortcut carries x alone.
+        Raises ValueError where what is to be added differs in shape: it would be repeated to fit.
         """
         y = x if fed is None else _sum(x, fed)
         y = self.conv2(self.conv1(y, step=step, training=training), step=step, training=training)
@@ -337,15 +337,17 @@ class Stage(keras.layers.Layer):
 
     @property
     def has_one_block(self):
-        """Whether one block takes every step, so that there can be any number of them: in a tied stage, and in an
-        untied one of one step; not in one without any step."""
+        """Whether one block takes every step, so that there can be any number of them: in a tied
+        stage, and in an untied one of one step; not in one without any step."""
         return len(set(map(id, self.blocks))) == 1
 
     def states(self, x, training=False, steps=None, drop=None):
-        """Yields the state after the transition (or as it came in) and after each of `steps` steps (default: `depth`).
+        """Yields the state after the transition (or as it came in) and after each of `steps` steps
+        (default: `depth`).
 
-        A stage of one block can be run for any number of steps, another for at most its depth. drop: the number (from
-        0) of a step to leave out. Raises ValueError on another number of steps, and on a drop that is none of them.
+        A stage of one block can be run for any number of steps, another for at most its depth.
+        drop: the number (from 0) of a step to leave out. Raises ValueError on another number of
+        steps, and on a drop that is none of them.
         """
         steps = self.depth if steps is None else steps
         if steps < 0 or drop not in (None, *range(steps)):
@@ -371,13 +373,13 @@ class Stage(keras.layers.Layer):
 
 
 class StepCell(keras.layers.Layer):
-    """A block as the cell of a `keras.layers.RNN`, whose state is an image: what makes a tied stage an RNN in Keras'
-    sense.
+    """A block as the cell of a `keras.layers.RNN`, whose state is an image: what makes a tied
+    stage an RNN in Keras' sense.
 
-    block: maps (batch, *shape) to itself. shape: (height, width, channels) of the state, which Keras wants flat: the
-    RNN's `initial_state` and output are (batch, height * width * channels). The input sequence (batch, steps, 1)
-    holds the number of each step, for a block whose norm must know it (`knows_step`); a block that need not know is
-    fed 0 throughout.
+    block: maps (batch, *shape) to itself. shape: (height, width, channels) of the state, which
+    Keras wants flat: the RNN's `initial_state` and output are (batch, height * width * channels).
+    The input sequence (batch, steps, 1) holds the number of each step, for a block whose norm must
+    know it (`knows_step`); a block that need not know is fed 0 throughout.
     """
 
     def __init__(self, block, shape, knows_step=True, **kwargs):

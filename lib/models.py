@@ -228,8 +228,8 @@ class FeedbackNet(keras.Model):
 
 
 def he_net(shape, n=3, **options):
-    """A net of He et al.'s CIFAR family: three stages of n blocks, 6n + 2 weight layers; or of n[0], n[1], ... blocks.
-    `recnet` and `resnet` are this."""
+    """A net of He et al.'s CIFAR family, `recnet` and `resnet`: three stages of n blocks, 6n + 2
+    weight layers; or stages of n[0], n[1], ... blocks."""
     return ResidualNet(shape, n if isinstance(n, list | tuple) else (n, n, n), **options)
 
 
@@ -255,13 +255,14 @@ def mlp(shape, units=512, depth=2):
 
 
 def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20):
-    """The paper's section 3.1.1: 5x5 convolution, pool, 5x5 convolution, pool, activation, fully connected, softmax.
+    """The paper's section 3.1.1: convolution of 5x5, pool, twice; activation, fully connected.
 
-    stride: the text's "stride of 2" is of the first convolution ("conv") or of the pooling ("pool").
-    relu: "once", at the end as written, or "each", after both convolutions. activation: "relu" or "softplus".
+    stride: the text's "stride of 2" is of the first convolution ("conv") or the pooling ("pool").
+    relu: "once", at the end as written, or "each", after both convolutions. activation: "relu" or
+    "softplus". Raises ValueError on another stride or relu.
     """
     if stride not in ("conv", "pool") or relu not in ("once", "each"):
-        raise ValueError(f"stride is 'conv' or 'pool', relu 'once' or 'each'; not {stride!r}, {relu!r}")
+        raise ValueError(f"stride {stride!r} ('conv' or 'pool'), relu {relu!r} ('once' or 'each')")
     each = activation if relu == "each" else None
     return sequential(
         shape,

@@ -1,6 +1,7 @@
 """The rules, on made-up records whose verdicts are known."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from lib import beyond, claims, experiments, findings, models, rules, runs
 from lib.design import RACERS
 from lib.records import sealed
+from lib.stats import Estimate
 from lib.train import TRAIN_VERSION
 
 # --- made-up records ---
@@ -442,7 +444,9 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
     for r in made:
         weights = {"recnet": 170_000, "feedback": 130_000, "resnet": 660_000}[r["experiment"]["architecture"]]
         r |= {"flops": 2e8, "curve": r["curve"][:5], "parameters": weights}
-    *said, note = claims.interim(made)
+    gist, *said, note = claims.interim(made)
+    few = "In short, of 2 nets with shared weights 2 did surely worse than the deep net, {} surely better than a small"
+    assert gist == f"{few} ordinary net that stores no less".format(0)
     assert note == "The runs that decide it are of 100 epochs, with 5 seeds a net: none made yet"
     for size, sentence in zip(("44 layers, 0.17M weights", "3 states, 9 steps, 0.13M weights"), said, strict=True):
         assert re.fullmatch(
@@ -460,11 +464,13 @@ def test_before_its_own_runs_are_there_others_tell_of_the_thesis():
     untied = [r for r in made if r["experiment"]["architecture"] == "resnet"]
     tied = [r for r in made if r not in untied]
     one_seed = [r for r in made if r["seed"] == 0]
-    assert [said.count(", 1 seed.") for said in claims.interim(one_seed)] == [1, 1, 0]
+    assert [said.count(", 1 seed.") for said in claims.interim(one_seed)] == [0, 1, 1, 0]
     others = [r for r in tied if r["seed"] == 0] + [r for r in untied if r["seed"] == 1]
     on_a_gpu = [r | {"machine": r["machine"] | {"device": "gpu:0"}} for r in tied]
     lower = [r | {"val_error": 14.0} if r["experiment"]["options"].get("n") == 2 else r for r in made]
-    assert "is worse, at 14.0 %" in claims.interim(lower)[0]
+    gist, first, *_ = claims.interim(lower)
+    assert "is worse, at 14.0 %" in first
+    assert gist.startswith(few.format(2))
     for nothing in (untied, others, untied + on_a_gpu, made + headline(7.2), []):
         assert claims.interim(nothing) == []
 
@@ -749,6 +755,14 @@ def test_shown_in_a_notebook(monkeypatch):
     monkeypatch.setattr(runs, "read", lambda folder: headline(7.2) if folder == runs.RESULTS else quick)
     claims.show("C11", "quick")
     assert f"*At full scale, so far:* {finding.shown}: reproduced." in shown[-1]
+    assert "indicative" in shown[-1]
+    claims.show("C11", "quick", short=True)
+    assert shown[-1] == shown[1], "as the table has it: the word of the full-scale runs"
+    begun = [r for r in headline(7.2) if r["seed"] == 0]
+    monkeypatch.setattr(runs, "read", lambda folder: begun if folder == runs.RESULTS else quick)
+    claims.show("C11", "quick", short=True)
+    assert "**C11, RecNet does the deep net's work: incomplete.**" in shown[-1]
+    assert f"*At full scale, so far:* {claims.first_runs(begun)}." in shown[-1]
 
 
 def test_differences_are_taken_on_the_seeds_that_both_arms_have():
@@ -760,3 +774,19 @@ def test_differences_are_taken_on_the_seeds_that_both_arms_have():
     assert {name: round(difference.value, 9) for name, difference in found.items()} == {
         "tied n = 7 minus untied n = 7": 2.0  # without the third seed, which one arm lacks; the other pair has none
     }
+
+
+def test_a_difference_is_worse_better_or_neither_in_words():
+    found = {
+        "a minus b": Estimate(2, 1, 3),
+        "b minus a": Estimate(-2, -3, -1),
+        "a minus c": Estimate(2, -1, 5),
+        "b minus c": Estimate(1),
+        "a minus d": Estimate(math.nan),
+    }
+    assert findings.in_words(found) == [
+        "a is worse than b, +2.00 pp [+1.00, +3.00]",
+        "b is better than a, -2.00 pp [-3.00, -1.00]",
+        "a is not surely better or worse than c, +2.00 pp [-1.00, +5.00]",
+        "b is not surely better or worse than c, +1.00 pp",  # one seed, no images: no interval
+    ]
