@@ -271,7 +271,7 @@ def test_a_run_in_another_process_hands_is_left_to_it(tmp_path, monkeypatch):
 
 def test_ctrl_c_ends_caller_and_workers_with_one_line(tmp_path):
     """As a terminal sends it: to all processes at once."""
-    command = [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--workers", "1"]
+    command = [sys.executable, "-m", "lib.recorder", "--profile", "smoke", "--only", "C2", "--workers", "1"]
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background ignores it
     caller = subprocess.Popen(
         command,
