@@ -171,8 +171,8 @@ def interim(records):
         better = sum(small.difference.below(0) is True for _, small in beside)
         said.insert(
             0,
-            f"In short, of {counted(len(beside), 'net')} with shared weights {worse} did surely worse than the deep "
-            f"net, {better} surely better than a small ordinary net that stores no less",
+            f"So far {worse} of {counted(len(beside), 'net')} with shared weights did surely worse than the deep net, "
+            f"and {better} of {len(beside)} surely better than a small ordinary net that stores no less",
         )
     wide = Arms(experiments.select(records, "race", "paper"))
     if tied := wide.named("tied", but=["untied"]):
