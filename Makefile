@@ -28,7 +28,8 @@ test-faults: env ## run the long tests: kills at random moments, full disks, sev
 	@$(PY) -m pytest -m faults
 
 lab: env ## open the notebooks in JupyterLab
-	@TF_ENABLE_ONEDNN_OPTS=$${TF_ENABLE_ONEDNN_OPTS:-1} $(PY) -m jupyterlab --notebook-dir notebooks # see lib/__init__.py
+# The variable: see lib/__init__.py
+	@TF_ENABLE_ONEDNN_OPTS=$${TF_ENABLE_ONEDNN_OPTS:-1} $(PY) -m jupyterlab --notebook-dir notebooks $(root)
 
 record: env ## train what results/ lacks at full scale; stop it at any time [PROFILE ONLY HOURS WORKERS SCHEDULER]
 	$(if $(WORKERS)$(SCHEDULER),$(call extra,cluster))
@@ -65,6 +66,9 @@ lock: env ## resolve environment.yml anew into requirements.lock (for maintainer
 clean: ## delete build/ (local runs, executed notebooks, site) and caches; .venv, results/ and report/ stay
 	@rm -rf build .hypothesis .pytest_cache .ruff_cache *.egg-info
 	@find lib tests -name __pycache__ -prune -exec rm -rf {} +
+
+# root, the only user that many a container has, must tell Jupyter so
+root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # --name 'value', where the variable is set; the commands have the defaults
 flag = $(if $($(2)),--$(1) '$($(2))')

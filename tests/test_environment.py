@@ -271,7 +271,7 @@ def test_make_alone_lists_every_target_in_one_line(bare):
         ("report", "-m lib.report"),
         ("report PROFILE=quick SEEDS=2 SEED=7 NB=04", "-m lib.report --profile quick --seeds 2 --seed 7 --nb 04"),
         ("test", "-m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder"),
-        ("lab", "-m jupyterlab --notebook-dir notebooks"),
+        ("lab", "-m jupyterlab --notebook-dir notebooks" + " --allow-root" * (os.geteuid() == 0)),
         ("record", "-m lib.recorder --profile paper"),
         ("record PROFILE=smoke ONLY=C11 HOURS=0.5", "-m lib.recorder --profile smoke --only C11 --hours 0.5"),
         ("record WORKERS=2", "-m lib.recorder --profile paper --workers 2"),
