@@ -141,6 +141,17 @@ def blocks(where):
     return found
 
 
+def test_its_setting_is_trained_once(monkeypatch):
+    monkeypatch.setattr(train, "MODERN", SMALL.recipe)
+    (block,) = blocks("a notebook")
+    for _ in range(2):
+        exec(block.replace("10_000", "60"), scope := {})  # noqa: S102
+    (made,) = runs.LOCAL.glob("*/record.json")
+    assert scope["run"].folder == made.parent
+    assert scope["run"].experiment["options"] == {"n": 3, "norm": "group"}
+    assert len(scope["run"].curve) == SMALL.recipe.epochs
+
+
 def test_its_variant_is_a_net_of_c5(monkeypatch):
     monkeypatch.setattr(design, "VARIANTS", dict(design.VARIANTS))
     variant, _ = blocks("lib/design.py")
