@@ -162,18 +162,10 @@ def interim(records):
         return []
     beside = [[_twins(records, INTERIM, tied, untied) for untied in INTERIM_UNTIED] for tied in INTERIM_TIED]
     beside = [(deep, small) for deep, small in beside if deep and small]
-    said = [str(_first(records) or "")]
+    said = [_in_short(beside), str(_first(records) or "")]
     for deep, small in beside:
         bargain = f"{STANDS[small.difference.above(0)]}, at {small.errors[1]:.1f} %"
         said.append(f"{deep}. An untied net of no fewer weights ({_size(small.untied)}) is {bargain}")
-    if beside:
-        worse = sum(deep.difference.above(0) is True for deep, _ in beside)
-        better = sum(small.difference.below(0) is True for _, small in beside)
-        said.insert(
-            0,
-            f"So far {worse} of {counted(len(beside), 'net')} with shared weights did surely worse than the deep net, "
-            f"and {better} of {len(beside)} surely better than a small ordinary net that stores no less",
-        )
     wide = Arms(experiments.select(records, "race", "paper"))
     if tied := wide.named("tied", but=["untied"]):
         best = min(tied, key=wide.average)
@@ -192,6 +184,18 @@ def interim(records):
         made = f"{begun} made so far" if begun else "none made yet"
         said.append(f"The runs that decide it are of {epochs} epochs, with {len(runs_of)} seeds a net: {made}")
     return said
+
+
+def _in_short(beside):
+    """Tied nets, each beside the deep untied one and the small one, [(Twins, Twins), ...], counted; "" without any."""
+    if not beside:
+        return ""
+    worse = sum(deep.difference.above(0) is True for deep, _ in beside)
+    better = sum(small.difference.below(0) is True for _, small in beside)
+    return (
+        f"So far {worse} of {counted(len(beside), 'net')} with shared weights did surely worse than the deep net, and "
+        f"{better} of {len(beside)} surely better than a small ordinary net that stores no less"
+    )
 
 
 def first_runs(records):
