@@ -262,7 +262,7 @@ def mnist_cnn(shape, stride="conv", relu="once", activation="relu", filters=20):
     "softplus". Raises ValueError on another stride or relu.
     """
     if stride not in ("conv", "pool") or relu not in ("once", "each"):
-        raise ValueError(f"stride {stride!r} ('conv' or 'pool'), relu {relu!r} ('once' or 'each')")
+        raise ValueError(f"stride is 'conv' or 'pool', relu 'once' or 'each'; not {stride!r}, {relu!r}")
     each = activation if relu == "each" else None
     return sequential(
         shape,

@@ -609,7 +609,7 @@ def test_the_mnist_cnn_activates_where_its_reading_says():
         ("resnet", {"norm_place": "on"}, "unknown norm_place 'on'; choose 'before', 'after' or 'pre'"),
         ("resnet", {"depht": 3}, "depht"),
         ("softmax", {"units": 3}, "softmax does not take these options: {'units': 3}"),
-        ("mnist_cnn", {"stride": "both"}, "stride 'both' ('conv' or 'pool'), relu 'once' ('once' or 'each')"),
+        ("mnist_cnn", {"stride": "both"}, "stride is 'conv' or 'pool', relu 'once' or 'each'; not 'both', 'once'"),
         ("mnist_cnn", {"relu": "never"}, "not 'conv', 'never'"),
         ("paper_recnet", {"wiring": "ring"}, "unknown wiring 'ring'; choose one of none, repeat, stack, rows, state"),
     ],
